@@ -1,0 +1,38 @@
+# Volumetry: how much better than a typical interpolator is what gradient descent finds?
+#
+#   snakemake --cores all                                         the default study
+#   snakemake --cores all --configfile config/smoke.yaml          another one
+#
+# dataset -> nested subsets -> one job for each (dataset, architecture, n, replicate, sampler)
+#         -> study.nc -> charts -> report.html
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A configuration named on the command line takes the place of the default one: were they merged,
+# the datasets of both would be run.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/samplers.smk"
+include: "workflow/rules/results.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{R}/report.html",
+        f"{R}/study.nc",
+        f"{R}/seconds.csv",
+        rules.draw_charts.output,
+    message:
+        "The study is complete: {input[0]}"

@@ -1,0 +1,26 @@
+"""Where the output of a job goes, and how a job ends on a mistake of the user."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from volumetry.errors import VolumetryError
+
+
+@contextmanager
+def logged(path: str | os.PathLike) -> Iterator[None]:
+    """Send all output of this process to a file, from now on.
+
+    A VolumetryError raised inside is written there as its message alone, without a traceback, and
+    ends the process with status 1.
+    """
+    with open(path, "w", buffering=1, encoding="utf-8") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
+    try:
+        yield
+    except VolumetryError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,1 @@
+"""A study as charts, sentences and one page."""

@@ -1,0 +1,170 @@
+"""What a study says, as sentences with numbers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from volumetry.report.charts import TRAINED, style
+
+NO_ADVANTAGE = (
+    "The advantage is not defined in this study: it needs the test accuracy of a trained network "
+    "(gd, sgd or sam) and that of the typical interpolator (rewl) at the same n."
+)
+
+
+def headlines(study: xr.Dataset) -> list[str]:
+    """One result for each (dataset, architecture), after a summary where there are several.
+
+    The advantage falls, or rises, where the 95 % interval of its change from the smallest to the
+    largest n, paired by replicate, excludes zero; otherwise the change is unresolved.
+    """
+    cases = list(_with_advantage(study))
+    said = [_headline(*case) for case in cases]
+    verbs = [verb for _, part in cases if (verb := _verb(part))]
+    if len(verbs) > 1:
+        words = {"falls": "falls", "rises": "rises", "goes": "changes by an unresolved amount"}
+        counts = [f"{words[v]} in {verbs.count(v)}" for v in words if v in verbs]
+        said.insert(
+            0,
+            f"Of {len(verbs)} cases, from the smallest to the largest n, the advantage "
+            f"{' and '.join(counts)}.",
+        )
+    return said or [NO_ADVANTAGE]
+
+
+def _with_advantage(study: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """(subject of the sentence, part of the study) for the first trained sampler of each case."""
+    for dataset in study["dataset"].values:
+        for architecture in study["architecture"].values:
+            for sampler in (s for s in TRAINED if s in study["sampler"].values):
+                part = study.sel(dataset=dataset, architecture=architecture, sampler=sampler)
+                if part["advantage"].notnull().any():
+                    subject = f"On {dataset}, {architecture}, the advantage of "
+                    yield f"{subject}{style(sampler).label} over the typical interpolator", part
+                    break
+
+
+def _verb(part: xr.Dataset) -> str:
+    """falls, rises or, unresolved, goes; empty with one size."""
+    if part["advantage_change_first_n"] == part["advantage_change_last_n"]:
+        return ""
+    if part["advantage_change_high"] < 0:
+        return "falls"
+    return "rises" if part["advantage_change_low"] > 0 else "goes"
+
+
+def _headline(subject: str, part: xr.Dataset) -> str:
+    first, last = (int(part[f"advantage_change_{end}_n"]) for end in ("first", "last"))
+    start, end = part.sel(n=first), part.sel(n=last)
+    verb = _verb(part)
+    if not verb:
+        said = f"{subject} is {estimate(end, 'advantage')} at n = {last}; one size shows no trend."
+    else:
+        said = (
+            f"{subject} {verb} from {estimate(start, 'advantage')} at n = {first} "
+            f"to {estimate(end, 'advantage')} at n = {last}"
+        )
+        if np.isnan(part["advantage_change"]):
+            said += "; no replicate has both, so the change is not measured."
+        elif verb == "goes":
+            said += f"; the change, {estimate(part, 'advantage_change')}, is not resolved."
+        else:
+            said += f", a change of {estimate(part, 'advantage_change')}."
+    said += f" {'There' if not verb else f'At n = {last}'} it is {_beside_zero(end)}."
+    if start["advantage_converged"] == 0 or end["advantage_converged"] == 0:
+        said += " Provisional: a run behind these numbers did not converge."
+    return said
+
+
+def _beside_zero(point: xr.Dataset) -> str:
+    if point["advantage_low"] > 0:
+        return "above zero"
+    if point["advantage_high"] < 0:
+        return "below zero: the typical interpolator is the better one"
+    return "not told apart from zero"
+
+
+def estimate(part: xr.Dataset, name: str, digits: int = 3, sign: str = "+") -> str:
+    """A summary as "mean [low, high]", or without an interval as "mean (no error bar)"."""
+    mean, low, high = (float(part[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    if np.isnan(mean):
+        return "–"
+    mean, low, high = (f"{x:{sign}.{digits}f}".replace("-", "−") for x in (mean, low, high))
+    return f"{mean} (no error bar)" if "nan" in low else f"{mean} [{low}, {high}]"
+
+
+def status(study: xr.Dataset) -> xr.DataArray:
+    """For each run 'converged', 'censored' (Guess & Check without a hit) or 'not converged'.
+
+    Empty where the study has no such run.
+    """
+    words = xr.where(study["converged"] == 1, "converged", "not converged")
+    words = xr.where(study["log_volume_upper"].notnull(), "censored", words)
+    return words.where(study["converged"].notnull(), "")
+
+
+def cautions(study: xr.Dataset) -> list[str]:
+    """What a reader must know before trusting the charts; empty if there is nothing."""
+    state, said = status(study), []
+    runs = int((state != "").sum())
+    if bad := int((state == "not converged").sum()):
+        said.append(
+            f"{bad} of {_count(runs, 'run')} did not converge. Their partial estimates are drawn "
+            "as hollow marks; the table of convergence gives the reasons."
+        )
+    networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
+    if fitted < networks:
+        said.append(
+            f"{networks - fitted:,} of {_count(networks, 'trained network')} never fitted the "
+            "training set; they have no accuracy at A = n and enter no average."
+        )
+    if censored := int((state == "censored").sum()):
+        said.append(
+            f"{_count(censored, 'run')} of Guess & Check had no hit: only an upper limit of the "
+            "log-volume, drawn as a triangle."
+        )
+    if study.sizes["replicate"] == 1:
+        said.append(
+            "There is one replicate: error bars hold the noise of its runs, not the spread over "
+            "training subsets."
+        )
+    return said
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def guess_and_check_agreement(study: xr.Dataset) -> str:
+    """How well Guess & Check and rewl agree on the log-volume, where both measure it."""
+    z = study["volume_z"].values[np.isfinite(study["volume_z"].values)]
+    if not z.size:
+        return "No run of Guess & Check with hits has a partner of REWL to be compared with."
+    return (
+        f"In {_count(z.size, 'pair')} of runs that both measure it, the two differ by "
+        f"{np.sqrt(np.mean(z**2)):.2f} standard errors (root mean square; 1 is expected) and at "
+        f"most by {np.abs(z).max():.2f}."
+    )
+
+
+def slope_agreement(study: xr.Dataset) -> str:
+    """In how many steps -d ln V/dn lies between the -ln Qr of its two ends, within the errors."""
+    agree = total = 0
+    for dataset in study["dataset"].values:
+        for architecture in study["architecture"].values:
+            part = study.sel(dataset=dataset, architecture=architecture)
+            for n in part["n"].values[part["log_volume_slope_start"].values > 0]:
+                step = part.sel(n=n)
+                ends = part.sel(n=[int(step["log_volume_slope_start"]), n])
+                low = ends["minus_log_accuracy_mean_low"].min(skipna=False)
+                high = ends["minus_log_accuracy_mean_high"].max(skipna=False)
+                if np.isfinite(low + high + step["log_volume_slope_mean_low"]):
+                    total += 1
+                    agree += bool(
+                        step["log_volume_slope_mean_low"] <= high
+                        and step["log_volume_slope_mean_high"] >= low
+                    )
+    if not total:
+        return "The study has no two successive sizes to compare."
+    return f"They agree within their 95 % intervals in {agree} of {_count(total, 'step')}."

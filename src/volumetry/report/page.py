@@ -1,0 +1,275 @@
+"""The report: one page that needs nothing but a browser."""
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import numpy as np
+import vl_convert
+import xarray as xr
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+import volumetry
+from volumetry.report import findings
+from volumetry.report.charts import CHARTS, draw_chart, style
+
+_TEXT = {
+    "advantage": (
+        "The advantage of training over the typical interpolator",
+        "Test accuracy of networks found by gradient descent minus that of a typical network among "
+        "all those that fit the same training set. Zero (black line) means that training is worth "
+        "no more than a random fit; a curve that comes down to it is the diminishing advantage.",
+    ),
+    "test_accuracy": (
+        "Test accuracy",
+        "Accuracy on the test set of networks that classify all n training examples correctly. "
+        "Guess & Check and the random interpolator sample the same networks in two ways and should "
+        "agree where Guess & Check finds any.",
+    ),
+    "log_volume": (
+        "Log-volume of the fitting set",
+        "Natural logarithm of the fraction of all weight settings that fit the training set; "
+        "e^−100 is about 1 in 10^43. Each green mark is one run of Guess & Check, beside a small "
+        "cross for the random interpolator on the same training subset; a triangle is a run "
+        "without a hit, and the true value lies below it.",
+    ),
+    "volume_slope": (
+        "Two measurements of one thing",
+        "Each further example shrinks the fitting set by the chance that a random interpolator "
+        "gets it right. So the slope of the log-volume (steps between successive n; the first "
+        "starts at n = 0) must follow −ln Qr (points): a step lies between the points at its two "
+        "ends, or slightly above.",
+    ),
+}
+
+_INTERVALS = (
+    "Bars and bands are 95 % intervals over replicates (Student t); where there is one replicate, "
+    "of the noise of its runs alone. Hollow marks and dashed steps rest on a run that did not "
+    "converge. Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
+)
+
+
+def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: str) -> str:
+    """The HTML of the report.
+
+    Args:
+        study: what ``results.aggregate`` returns.
+        seconds: rows of ``results.seconds``, or None.
+        config_text: the configuration that was run.
+
+    Returns:
+        A page with all data, scripts and styles inside; it forbids the browser to load any more.
+    """
+    environment = Environment(
+        loader=PackageLoader("volumetry.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    agreement = {
+        "log_volume": findings.guess_and_check_agreement(study),
+        "volume_slope": findings.slope_agreement(study),
+    }
+    charts = [
+        {
+            "name": name,
+            "title": _TEXT[name][0],
+            "caption": _TEXT[name][1],
+            "finding": agreement.get(name, ""),
+            "spec": _spec(draw_chart(name, study).to_dict()),
+        }
+        for name in CHARTS
+    ]
+    return environment.get_template("page.html.j2").render(
+        scope=_scope(study),
+        headlines=findings.headlines(study),
+        cautions=findings.cautions(study),
+        charts=charts,
+        intervals=_INTERVALS,
+        numbers=_numbers(study),
+        convergence=_convergence(study),
+        cost=_cost(study, list(seconds or [])),
+        networks=_networks(study),
+        parameters=_parameters(study),
+        provenance=_provenance(study),
+        config_text=config_text,
+        version=volumetry.__version__,
+        bundle=_bundle(),
+    )
+
+
+@cache
+def _bundle() -> Markup:
+    """The chart library (Vega), safe inside a script element."""
+    return Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script"))
+
+
+def _spec(spec: dict) -> Markup:
+    """A chart as JSON that is safe inside a script element; the page knows its dialect."""
+    del spec["$schema"]
+    return Markup(json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _scope(study: xr.Dataset) -> str:
+    names = ", ".join(style(s).label for s in study["sampler"].values)
+    sizes = ", ".join(
+        f"{dataset} (n = {', '.join(map(str, _sizes(study, dataset)))})"
+        for dataset in study["dataset"].values
+    )
+    replicates = study.sizes["replicate"]
+    return (
+        f"Datasets: {sizes}. Architectures: {', '.join(study['architecture'].values)}. "
+        f"Samplers: {names}. {replicates} replicate{'s' * (replicates != 1)}."
+    )
+
+
+def _sizes(study: xr.Dataset, dataset: str) -> list[int]:
+    present = study["converged"].sel(dataset=dataset).notnull()
+    return study["n"].values[present.any([d for d in present.dims if d != "n"])].tolist()
+
+
+def _groups(study: xr.Dataset):
+    """(dataset, architecture, n, sampler label), part for each group of runs there is."""
+    for dataset in study["dataset"].values:
+        for architecture in study["architecture"].values:
+            for n in _sizes(study, dataset):
+                for sampler in study["sampler"].values:
+                    cell = {"dataset": dataset, "architecture": architecture, "n": n}
+                    part = study.sel(**cell, sampler=sampler)
+                    if part["converged"].notnull().any():
+                        yield (dataset, architecture, n, style(sampler).label), part
+
+
+def _numbers(study: xr.Dataset) -> list[tuple]:
+    """The numbers of the charts: place, test accuracy, advantage, ln V with their intervals."""
+    columns = (("test_accuracy_mean", 3, ""), ("advantage", 3, "+"), ("log_volume_mean", 2, ""))
+    return [
+        (
+            *place,
+            *(
+                findings.estimate(part, name, digits, sign)
+                + " *" * bool(part[f"{name}_converged"] == 0)
+                for name, digits, sign in columns
+            ),
+        )
+        for place, part in _groups(study)
+    ]
+
+
+def _convergence(study: xr.Dataset) -> list[dict]:
+    """Per group of replicates: runs, converged, censored, networks fitted, verdicts."""
+    rows = []
+    for place, part in _groups(study):
+        state = findings.status(part)
+        verdicts: dict[str, list[str]] = {}
+        for replicate in part["replicate"].values[(state != "").values]:
+            said = str(part["verdict"].sel(replicate=replicate).item())
+            verdicts.setdefault(said, []).append(str(replicate))
+        bad = int((state == "not converged").sum())
+        networks = int(part["n_networks"].sum())
+        rows.append(
+            {
+                "place": place,
+                "converged": f"{int((state == 'converged').sum())} of {int((state != '').sum())}",
+                "censored": int((state == "censored").sum()) or "",
+                "fitted": f"{int(part['n_fitted'].sum())} of {networks}" if networks else "",
+                "verdicts": [
+                    said if len(verdicts) == 1 else f"replicate {', '.join(where)}: {said}"
+                    for said, where in verdicts.items()
+                ],
+                "bad": bad > 0,
+            }
+        )
+    return rows
+
+
+def _cost(study: xr.Dataset, seconds: list[Mapping]) -> list[tuple]:
+    """Per sampler: runs, moves, guesses, epochs, total and longest seconds, peak memory in MB."""
+    rows = []
+    for sampler in study["sampler"].values:
+        part = study.sel(sampler=sampler)
+        mine = [row for row in seconds if row["sampler"] == sampler]
+        memory = [row["max_rss_mb"] for row in mine if np.isfinite(row["max_rss_mb"])]
+        rows.append(
+            (
+                style(sampler).label,
+                int(part["converged"].count()),
+                *(_whole(part[name].sum().item()) for name in ("moves", "guesses", "epochs")),
+                f"{sum(row['seconds'] for row in mine):,.0f}" if mine else "",
+                f"{max(row['seconds'] for row in mine):,.1f}" if mine else "",
+                f"{max(memory):,.0f}" if memory else "",
+            )
+        )
+    return rows
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}" if number else ""
+
+
+def _networks(study: xr.Dataset) -> list[tuple]:
+    """(architecture, its layers, number of weights on each dataset)."""
+    rows = []
+    for architecture in study["architecture"].values:
+        part = study.sel(architecture=architecture)
+        layers = json.loads(part["layers"].item() or "[]")
+        weights = {d: part["n_weights"].sel(dataset=d).item() for d in study["dataset"].values}
+        rows.append(
+            (
+                architecture,
+                ", ".join(layers) or "perceptron: no hidden layer",
+                "; ".join(f"{d}: {m:,.0f}" for d, m in weights.items() if np.isfinite(m)),
+            )
+        )
+    return rows
+
+
+def _json_attributes(study: xr.Dataset) -> dict[str, dict[str, list]]:
+    """The attributes that ``aggregate`` gathered from the runs: {name: {sampler: [values]}}."""
+    found = {}
+    for name, text in study.attrs.items():
+        try:
+            value = json.loads(text)
+        except (TypeError, ValueError):
+            continue
+        if isinstance(value, dict) and all(isinstance(each, list) for each in value.values()):
+            found[name] = value
+    return found
+
+
+def _words(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return str(value)
+
+
+def _parameters(study: xr.Dataset) -> list[tuple[str, str]]:
+    """(sampler, its parameters as they were resolved)."""
+    given = _json_attributes(study).get("parameters", {})
+    return [
+        (
+            style(sampler).label,
+            " | ".join(
+                ", ".join(f"{key} = {each}" for key, each in value.items()) or "none"
+                for value in given[sampler]
+            ),
+        )
+        for sampler in study["sampler"].values
+        if sampler in given
+    ]
+
+
+def _provenance(study: xr.Dataset) -> list[tuple[str, str]]:
+    """(attribute, values) of the runs; where the samplers differ, each with its own."""
+    rows = []
+    for name, by_sampler in _json_attributes(study).items():
+        if name == "parameters":
+            continue
+        said = {s: " | ".join(map(_words, values)) for s, values in by_sampler.items()}
+        if len(set(said.values())) == 1:
+            words = next(iter(said.values()))
+        else:
+            words = "; ".join(f"{style(s).label}: {each}" for s, each in said.items())
+        rows.append((name.replace("_", " "), words))
+    return rows

@@ -1,0 +1,1 @@
+"""From the files of many runs to one table with error bars."""

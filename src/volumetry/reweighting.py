@@ -1,0 +1,140 @@
+"""From histograms of weighted windows to one density of states, and how far to trust it.
+
+Logarithms of probabilities are natural; A is an integer, so the multi-histogram equations
+(Ferrenberg & Swendsen 1989, doi:10.1103/PhysRevLett.63.1195) are exact, and equal to MBAR (Shirts
+& Chodera 2008, doi:10.1063/1.2978177) with every sample in its own bin.
+"""
+
+import numpy as np
+from scipy.special import logsumexp
+
+
+def multi_histogram(
+    counts: np.ndarray,
+    log_weight: np.ndarray,
+    free_energy: np.ndarray | None = None,
+    tolerance: float = 1e-10,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum-likelihood density of states given histograms of several weighted ensembles.
+
+    Solves p(A) = sum_k C_k(A) / sum_k N_k w_k(A) exp(f_k) with exp(-f_k) = sum_A p(A) w_k(A) by
+    Newton's method on the convex log-likelihood, f_0 = 0 fixed: if ensemble 0 is the uniform
+    measure, p is normalised to one.
+
+    Args:
+        counts: (ensembles, bins): effective numbers of samples; fractions allowed. Ensembles that
+            share no populated bin leave the offset between their parts undetermined.
+        log_weight: (ensembles, bins): ln w_k(A); -inf where an ensemble cannot be.
+        free_energy: (ensembles,): where to start from, e.g. the solution for similar counts.
+        tolerance: largest change of f_k, in nats, that counts as solved.
+
+    Returns:
+        ln p(A), shape (bins,), -inf where nothing was counted; and f_k, shape (ensembles,).
+
+    Raises:
+        ArithmeticError: the iteration does not settle.
+    """
+    populated = counts.sum(axis=0) > 0
+    counts_b, log_w = counts[:, populated], log_weight[:, populated]
+    log_total = np.log(counts_b.sum(axis=0))
+    totals = counts_b.sum(axis=1)
+    used = np.flatnonzero(totals > 0)
+    log_w, totals = log_w[used], totals[used]
+    f = np.zeros(len(used)) if free_energy is None else free_energy[used] - free_energy[used[0]]
+    if free_energy is None:
+        f = _chain_free_energies(counts_b[used], log_w)
+
+    for _ in range(500):
+        log_terms = np.log(totals)[:, None] + log_w + f[:, None]
+        log_denominator = logsumexp(log_terms, axis=0)
+        share = np.exp(log_terms - log_denominator + log_total)
+        gradient = share.sum(axis=1) - totals
+        fraction = np.exp(log_terms - log_denominator)
+        hessian = np.diag(share.sum(axis=1)) - share @ fraction.T
+        step = np.zeros_like(f)
+        if len(f) > 1:
+            step[1:] = np.linalg.lstsq(hessian[1:, 1:], -gradient[1:], rcond=1e-13)[0]
+        # A damped step: the quadratic model is trusted for a few nats only.
+        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
+        f = f + step
+        if np.abs(step).max() < tolerance:
+            break
+    else:
+        raise ArithmeticError("the multi-histogram equations did not settle")
+    log_denominator = logsumexp(np.log(totals)[:, None] + log_w + f[:, None], axis=0)
+    log_p = np.full(counts.shape[1], -np.inf)
+    log_p[populated] = log_total - log_denominator
+    all_f = np.full(len(counts), np.nan)
+    all_f[used] = f
+    return log_p, all_f
+
+
+def _chain_free_energies(counts: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
+    """A first guess: join each ensemble to the density estimated from those before it."""
+    f = np.zeros(len(counts))
+    log_p = np.full(counts.shape[1], -np.inf)
+    for k in range(len(counts)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.log(counts[k] / counts[k].sum()) - log_weight[k]
+        seen = counts[k] > 0
+        common = seen & np.isfinite(log_p)
+        if common.any():
+            f[k] = np.average(own[common] - log_p[common], weights=counts[k][common])
+        own = own - f[k]
+        fresh = seen & ~np.isfinite(log_p)
+        log_p[fresh] = own[fresh]
+    return f
+
+
+def statistical_inefficiency(traces: np.ndarray) -> float:
+    """Samples per independent sample, 1 + 2 x (integrated autocorrelation), averaged over chains.
+
+    The sum stops at the first non-positive pair of lags (Geyer 1992, doi:10.1214/ss/1177011137).
+
+    Args:
+        traces: (chains, samples).
+
+    Returns:
+        At least 1; 1 for a constant trace.
+    """
+    chains, length = traces.shape
+    x = traces - traces.mean()
+    variance = np.mean(x**2)
+    if length < 4 or variance == 0:
+        return 1.0
+    size = 1 << (2 * length - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(x, size, axis=1)) ** 2
+    covariance = np.fft.irfft(spectrum, size, axis=1)[:, :length].sum(axis=0)
+    rho = covariance / (chains * np.arange(length, 0, -1)) / variance
+    pairs = rho[: length // 2 * 2].reshape(-1, 2).sum(axis=1)
+    stop = np.flatnonzero(pairs <= 0)
+    pairs = pairs[: stop[0]] if len(stop) else pairs
+    return float(max(1.0, 2 * pairs.sum() - 1))
+
+
+def split_r_hat(traces: np.ndarray) -> float:
+    """Potential scale reduction of halved chains (Gelman et al. 2013, BDA3, eq. 11.4).
+
+    Args:
+        traces: (chains, samples).
+
+    Returns:
+        1 for identical chains; NaN with fewer than four samples; inf if chains differ but do not
+        move.
+    """
+    half = traces.shape[1] // 2
+    if half < 2:
+        return np.nan
+    parts = np.concatenate([traces[:, :half], traces[:, -half:]]).astype(float)
+    within = parts.var(axis=1, ddof=1).mean()
+    between = parts.mean(axis=1).var(ddof=1)
+    if within == 0:
+        return 1.0 if between == 0 else np.inf
+    return float(np.sqrt((half - 1) / half + between / within))
+
+
+def jackknife_stderr(replicates: np.ndarray) -> np.ndarray:
+    """Standard error from delete-one estimates (Efron & Stein 1981): axis 0 counts the groups."""
+    groups = len(replicates)
+    spread = replicates - replicates.mean(axis=0)
+    return np.sqrt((groups - 1) / groups * (spread**2).sum(axis=0))

@@ -1,0 +1,34 @@
+"""The samplers: problem, parameters and seed in, one dataset of a common schema out.
+
+This file imports none of them, so that a job pays only for the one it runs.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from volumetry.errors import ConfigError
+
+SAMPLERS: dict[str, str] = {
+    "gd": "volumetry.samplers.training",
+    "sgd": "volumetry.samplers.training",
+    "sam": "volumetry.samplers.training",
+    "guess_and_check": "volumetry.samplers.guess_and_check",
+    "rewl": "volumetry.samplers.rewl",
+}
+"""The module of each sampler: ``PARAMETERS[name]`` is its frozen dataclass of parameters, and
+``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``."""
+
+
+def load(name: str) -> tuple[type, Callable]:
+    """Import a sampler.
+
+    Returns:
+        Its dataclass of parameters, and its ``run``.
+
+    Raises:
+        ConfigError: there is no sampler of this name.
+    """
+    if name not in SAMPLERS:
+        raise ConfigError(f"unknown sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
+    module = import_module(SAMPLERS[name])
+    return module.PARAMETERS[name], module.run

@@ -1,0 +1,87 @@
+"""One sampler job of a study: from the files it reads to the result it writes."""
+
+import json
+import os
+from importlib import import_module
+
+import numpy as np
+import xarray as xr
+
+from volumetry import netcdf
+from volumetry.networks.architecture import build_network
+from volumetry.provenance import provenance
+from volumetry.samplers.problem import Problem
+
+
+def run_job(
+    dataset_path: str | os.PathLike,
+    subset_path: str | os.PathLike,
+    cell: dict,
+    *,
+    module: str,
+    layers: list[str],
+    parameters: dict,
+    seed: int,
+    code_digest: str,
+    threads: int = 1,
+) -> xr.Dataset:
+    """Run one sampler on one training subset.
+
+    Args:
+        dataset_path, subset_path: files of ``datasets.storage``.
+        cell: ``dataset``, ``architecture``, ``n``, ``replicate`` and ``sampler`` of the job.
+        module: the sampler's module, by name: were it imported here, a change of one sampler would
+            concern the results of all.
+        layers: the layer list.
+        parameters: every parameter of the sampler.
+        seed: of the job.
+        code_digest: what the code that makes the result hashes to.
+        threads: how many the sampler may use; the result does not depend on it.
+
+    Returns:
+        The sampler's result, with attributes that say where it comes from.
+
+    Raises:
+        NetworkError: the sums of the network could overflow on this dataset.
+    """
+    sampler = import_module(module)
+    problem, label_noise = load_problem(dataset_path, subset_path, layers, cell["n"])
+    settings = sampler.PARAMETERS[cell["sampler"]](**parameters)
+    result = sampler.run(problem, settings, seed, threads=threads)
+    return result.assign_attrs(
+        title="Volumetry run of one sampler on one training subset",
+        Conventions="CF-1.11",
+        **{
+            name: np.int64(value) if isinstance(value, int) else value
+            for name, value in cell.items()
+        },
+        seed=np.int64(seed),
+        layers=json.dumps(layers),
+        n_weights=np.int64(problem.network.n_weights),
+        label_noise=label_noise,
+        parameters=json.dumps(parameters),
+        device="cpu",
+        **provenance(code_digest),
+    )
+
+
+def load_problem(
+    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, layers: list[str], n: int
+) -> tuple[Problem, float]:
+    """The problem that D_n of a subset file poses, and the fraction of its labels redrawn."""
+    dataset, subset = netcdf.read(dataset_path), netcdf.read(subset_path)
+    x_pool, x_test = dataset["x_pool"].values, dataset["x_test"].values
+    order, validation = subset["order"].values[:n], subset["validation"].values
+    network = build_network(
+        layers, x_pool.shape[1:], int(dataset.attrs["n_classes"]), int(dataset.attrs["input_bound"])
+    )
+    problem = Problem(
+        network=network,
+        x_train=x_pool[order],
+        y_train=subset["label"].values[:n],
+        x_test=x_test,
+        y_test=dataset["y_test"].values,
+        x_validation=x_pool[validation],
+        y_validation=subset["validation_label"].values,
+    )
+    return problem, float(subset.attrs["label_noise"])

@@ -1,0 +1,110 @@
+"""A sampler job: the problem it reads, the attributes it writes, how it ends."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from volumetry import datasets, netcdf
+from volumetry.datasets.storage import dataset_to_xarray, draw_subset_of
+from volumetry.errors import NetworkError
+from volumetry.samplers.job import load_problem, run_job
+from volumetry.samplers.problem import common_result
+
+SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    tries: int = 1
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Paths of a dataset and of a subset with label noise; a stub sampler to run on them."""
+    dataset = dataset_to_xarray(datasets.load(SPEC), SPEC)
+    subset = draw_subset_of(dataset, n_validation=20, label_noise=0.5, seed=3)
+    netcdf.write(dataset, tmp_path / "dataset.nc")
+    netcdf.write(subset, tmp_path / "subset.nc")
+    return tmp_path / "dataset.nc", tmp_path / "subset.nc"
+
+
+def test_a_problem_holds_the_first_examples_of_the_order(files):
+    dataset, subset = map(netcdf.read, files)
+    problem, label_noise = load_problem(*files, ["linear 3"], 12)
+    x_pool, order = dataset["x_pool"].values, subset["order"].values
+    assert label_noise == 0.5 and len(order) == 180
+    assert np.array_equal(problem.x_train, x_pool[order[:12]]) and problem.x_train.dtype == np.int8
+    assert np.array_equal(problem.y_train, subset["label"].values[:12])
+    assert (problem.y_train != dataset["y_pool"].values[order[:12]]).any()
+    assert np.array_equal(problem.x_test, datasets.load(SPEC).x_test)
+    assert np.array_equal(problem.y_test, datasets.load(SPEC).y_test)
+    assert np.array_equal(problem.x_validation, x_pool[subset["validation"].values])
+    assert len(problem.y_validation) == 20
+    assert problem.network.n_weights == 64 * 3 + 3 * 2 and problem.network.input_bound == 11
+    larger, _ = load_problem(*files, ["linear 3"], 40)
+    assert np.array_equal(larger.x_train[:12], problem.x_train)
+    assert np.array_equal(larger.x_validation, problem.x_validation)
+
+
+def test_a_network_too_large_for_the_data_is_refused(files):
+    with pytest.raises(NetworkError, match="64-bit"):
+        load_problem(*files, [f"linear {10**17}"], 4)
+
+
+def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
+    def run(problem, parameters, seed, *, threads):
+        assert (parameters.tries, seed, threads) == (5, 2**62, 2)
+        return common_result(converged=True, verdict="stub", guesses=len(problem.y_train))
+
+    stub = SimpleNamespace(PARAMETERS={"stub": Parameters}, run=run)
+    monkeypatch.setitem(sys.modules, "volumetry.samplers.stub", stub)
+    cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
+    settings = {
+        "module": "volumetry.samplers.stub",
+        "layers": ["pool", "linear 3"],
+        "parameters": {"tries": 5},
+        "seed": 2**62,
+        "code_digest": "abc",
+        "threads": 2,
+    }
+    paths = [tmp_path / name for name in ("one.nc", "two.nc")]
+    for path in paths:
+        netcdf.write(run_job(*files, cell, **settings), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    result = netcdf.read(paths[0])
+    assert result["guesses"] == 8 and result.attrs["verdict"] == "stub"
+    expected = cell | {"seed": 2**62, "label_noise": 0.5, "code_digest": "abc", "device": "cpu"}
+    assert {name: result.attrs[name] for name in expected} == expected
+    assert json.loads(result.attrs["layers"]) == ["pool", "linear 3"]
+    assert json.loads(result.attrs["parameters"]) == {"tries": 5}
+    assert result.attrs["n_weights"] == 16 * 3 + 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "lines", "status"),
+    [
+        ("raise DataError('of the user')", ["Error: of the user"], 1),
+        ("os.system('echo from a child')", ["from a child"], 0),
+    ],
+)
+def test_all_output_of_a_job_goes_to_its_log(tmp_path, statement, lines, status):
+    script = (
+        "import os, sys\nfrom volumetry.errors import DataError\n"
+        "from volumetry.joblog import logged\n"
+        f"with logged('log'):\n    print('begins')\n    {statement}\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (status, b"", b"")
+    assert sorted((tmp_path / "log").read_text().splitlines()) == sorted(["begins", *lines])
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback(tmp_path):
+    script = "from volumetry.joblog import logged\nwith logged('log'):\n    1 / 0\n"
+    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert result.returncode == 1 and not result.stderr
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()

@@ -1,0 +1,151 @@
+"""Seeds tell jobs apart; digests follow what code says, and whom it imports."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from volumetry import provenance
+from volumetry.provenance import code_digest, depends_on, job_seed
+
+PACKAGE = Path(provenance.__file__).parent
+
+
+def test_job_seeds_are_reproducible_and_distinct():
+    assert job_seed(0, "run", "digits", 10) == 8978801166714607171
+    names = [("a", 1), ("a", 11), ("a1", 1), (1, "a"), ("a", "1"), ()]
+    seeds = {job_seed(seed, *name) for seed in range(50) for name in names}
+    assert len(seeds) == 50 * len(names)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert sum(seed >= 2**62 for seed in seeds) > 100  # the top bit in use is used
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of its own to digest: writes a module's source, and forgets what was read."""
+    root = tmp_path / "volumetry"
+    monkeypatch.setattr(provenance, "_ROOT", root)
+
+    def write(name, text):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        provenance._imports.cache_clear()
+        provenance._code.cache_clear()
+
+    yield write
+    provenance._imports.cache_clear()
+    provenance._code.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import volumetry.b.c",
+        "from volumetry.b import c",
+        "from volumetry.b.c import x",
+        "from .b.c import x",
+        "from .b import c",
+        "def f():\n    from volumetry.b.c import x",
+        "import numpy, volumetry.b.c as short",
+    ],
+)
+def test_every_form_of_import_is_followed(package, statement):
+    package("b/__init__.py", "")
+    package("b/c.py", "import volumetry.d")
+    package("d.py", "x = 1")
+    package("a.py", statement)
+    assert depends_on("volumetry.a") == ["volumetry.a", "volumetry.b.c", "volumetry.d"]
+
+
+def test_a_package_counts_where_something_of_its_own_is_imported(package):
+    package("b/__init__.py", "from volumetry.b.c import x")
+    package("b/c.py", "x = 1")
+    package("a.py", "from volumetry.b import x, c")
+    assert depends_on("volumetry.a") == ["volumetry.a", "volumetry.b", "volumetry.b.c"]
+    package("b/__init__.py", "from . import c")
+    assert depends_on("volumetry.b") == ["volumetry.b", "volumetry.b.c"]
+
+
+def test_what_only_logs_is_left_out(package):
+    package("progress.py", "x = 1")
+    package("a.py", "import volumetry.progress")
+    assert depends_on("volumetry.a") == ["volumetry.a"]
+
+
+CODE = '"""Doc."""\n\n\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n'
+
+
+@pytest.mark.parametrize(
+    ("edited", "counts"),
+    [
+        (CODE.replace("Doc", "Other"), False),
+        (CODE.replace("# why", ""), False),
+        (CODE.replace("x + 1", "(x\n            + 1)"), False),
+        (CODE.replace("x + 1", "x + 2"), True),
+        (CODE.replace("def f", "def g"), True),
+    ],
+)
+def test_a_digest_follows_code_alone_also_in_what_is_imported(package, edited, counts):
+    package("b.py", CODE)
+    package("a.py", "import volumetry.b")
+    package("c.py", "x = 1")
+    before = code_digest("volumetry.a"), code_digest("volumetry.c")
+    package("b.py", edited)
+    assert (code_digest("volumetry.a") != before[0]) == counts
+    assert code_digest("volumetry.c") == before[1]
+
+
+def test_scripts_and_templates_count(package, tmp_path):
+    package("a/b.py", "x = 1")
+    package("a/page.j2", "one")
+    script = tmp_path / "script.py"
+    script.write_text("from volumetry.a.b import x")
+    digests = [code_digest(script)]
+    package("a/page.j2", "two")
+    digests.append(code_digest(script))
+    script.write_text("from volumetry.a.b import x as y")
+    package("a/page.j2", "two")
+    digests.append(code_digest(script))
+    assert len(set(digests)) == 3
+
+
+def test_sampler_jobs_depend_on_their_own_sampler_only():
+    training = depends_on("volumetry.samplers.job", "volumetry.samplers.training")
+    assert "volumetry.networks.forward" in training
+    others = {"volumetry.samplers.rewl", "volumetry.networks.engine", "volumetry.samplers"}
+    assert not others & set(training)
+    rewl = depends_on("volumetry.samplers.job", "volumetry.samplers.rewl")
+    assert "volumetry.networks.engine" in rewl and "volumetry.samplers.training" not in rewl
+    assert not any("report" in name or "results" in name for name in training + rewl)
+
+
+def test_provenance_names_versions_and_digest():
+    attributes = provenance.provenance("abc")
+    assert attributes["code_digest"] == "abc" and attributes["processor"]
+    versions = json.loads(attributes["versions"])
+    assert {"python", "numpy", "numba", "torch", "xarray"} <= set(versions)
+    assert attributes == provenance.provenance("abc")
+
+
+def test_the_commit_is_that_of_a_repository_that_tracks_the_package(tmp_path, monkeypatch):
+    def git(*command):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        result = subprocess.run(
+            ["git", "-C", tmp_path, *identity, *command], check=True, capture_output=True, text=True
+        )
+        return result.stdout.strip()
+
+    copy = tmp_path / "volumetry" / "provenance.py"
+    copy.parent.mkdir()
+    shutil.copy(PACKAGE / "provenance.py", copy)
+    monkeypatch.setattr(provenance, "_ROOT", copy.parent)
+    monkeypatch.setattr(provenance, "__file__", str(copy))
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "of someone else's work")
+    assert "commit" not in provenance.provenance("abc")
+    git("add", "volumetry")
+    git("commit", "-q", "-m", "the package itself")
+    assert provenance.provenance("abc")["commit"] == git("rev-parse", "HEAD")

@@ -1,0 +1,368 @@
+"""Charts show the numbers of the study, sentences say what they mean, the page stands alone."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from volumetry import netcdf
+from volumetry.report import charts, findings, page
+from volumetry.results.aggregate import aggregate
+from volumetry.samplers.problem import common_result
+
+GD = {10: [0.60, 0.62], 40: [0.70, 0.71]}
+REWL = {10: [0.40, 0.42], 40: [0.66, 0.67]}
+
+
+def study_of(folder, *runs):
+    """A study of (sampler, {n: accuracies by replicate}, other numbers or extra variables)."""
+    folder.mkdir(exist_ok=True)
+    files = []
+    for dataset, architecture, sampler, table, numbers in runs:
+        for n, row in table.items():
+            for replicate, accuracy in enumerate(row):
+                common = {"test_accuracy": accuracy, "test_accuracy_stderr": 0.01}
+                common |= {"converged": True, "verdict": "every criterion met"}
+                extra = {k: v for k, v in numbers.items() if k in ("hits", "fitted")}
+                common |= {k: v for k, v in numbers.items() if k not in extra}
+                run = common_result(**common).assign(extra)
+                run.attrs |= {"dataset": dataset, "architecture": architecture, "n": n}
+                run.attrs |= {"replicate": replicate, "sampler": sampler, "seed": 1}
+                run.attrs |= {"layers": '["conv 6", "pool"]', "n_weights": 123456}
+                run.attrs |= {"parameters": json.dumps({"flatness": 0.8}), "commit": "<abc>"}
+                files.append(folder / f"{len(files)}.nc")
+                netcdf.write(run, files[-1])
+    return aggregate(files)
+
+
+def run(sampler, table, dataset="digits", architecture="simple_cnn", **numbers):
+    return dataset, architecture, sampler, table, numbers
+
+
+def rewl(table=REWL, **numbers):
+    return run("rewl", table, log_volume=-5.0, log_volume_stderr=0.1, **numbers)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """gd, rewl and Guess & Check: hits at n = 10, censored at n = 40."""
+    folder = tmp_path_factory.mktemp("study")
+    hits = {"log_volume": -4.9, "log_volume_stderr": 0.3, "guesses": 1000, "hits": 7}
+    none = {"log_volume_upper": -5.8, "guesses": 1000, "hits": 0, "converged": False}
+    return study_of(
+        folder,
+        run("gd", GD, epochs=1500),
+        run("guess_and_check", {10: [0.41, 0.42]}, **hits),
+        run("guess_and_check", {40: [np.nan, np.nan]}, **none),
+        rewl({10: REWL[10]}, moves=2_000_000),
+        run("rewl", {40: REWL[40]}, log_volume=-25.0, log_volume_stderr=0.2),
+    )
+
+
+def rows(chart):
+    """All rows of data in a chart."""
+    return [row for table in chart.to_dict()["datasets"].values() for row in table]
+
+
+# ---- charts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "chart, summary", [("advantage", "advantage"), ("test_accuracy", "test_accuracy_mean")]
+)
+def test_chart_shows_every_value_of_the_study_and_no_other(study, chart, summary):
+    part = study.isel(dataset=0, architecture=0)
+    shown = {
+        (row["n"], row["sampler"]): (row["value"], row["low"], row["high"])
+        for row in rows(charts.draw_chart(chart, study))
+        if "sampler" in row
+    }
+    samplers = charts.TRAINED if chart == "advantage" else part["sampler"].values
+    expected = {}
+    for n in part["n"].values:
+        for sampler in part["sampler"].values:
+            here = part.sel(n=n, sampler=sampler)
+            if sampler in samplers and here[summary].notnull():
+                ends = tuple(here[f"{summary}{end}"].item() for end in ("", "_low", "_high"))
+                expected[n, sampler] = ends
+    assert shown == {key: pytest.approx(value) for key, value in expected.items()}
+    assert len(expected) == (2 if chart == "advantage" else 5)
+
+
+def test_log_volume_lays_guess_and_check_over_rewl_and_marks_the_censored(study):
+    table = rows(charts.draw_chart("log_volume", study))
+    means = {r["n"]: r["value"] for r in table if r["sampler"] == "rewl" and r["replicate"] is None}
+    assert means == pytest.approx({10: -5.0, 40: -25.0})
+    limits = [row for row in table if "upper limit" in row["label"]]
+    assert [(row["n"], row["value"]) for row in limits] == [(40, -5.8)] * 2
+    hits = [row for row in table if row["label"] == "Guess & Check"]
+    assert [(row["n"], row["value"]) for row in hits] == [(10, -4.9)] * 2
+    assert all(row["low"] < -4.9 < row["high"] for row in hits)
+    legend = json.dumps(charts.draw_chart("log_volume", study).to_dict())
+    assert '"triangle-down"' in legend and "no hit: 95 % upper limit" in legend
+
+
+def test_volume_slope_draws_steps_between_sizes_and_points_at_them(study):
+    table = rows(charts.draw_chart("volume_slope", study))
+    steps = {row["n"]: (row["start"], row["value"]) for row in table if "start" in row}
+    assert steps[40] == pytest.approx((10, 20 / 30))
+    assert steps[10] == pytest.approx((5, 0.5))  # from n = 0, drawn from the left end
+    points = {row["n"]: row["value"] for row in table if "start" not in row}
+    assert points[40] == pytest.approx(-np.mean(np.log(REWL[40])))
+
+
+def test_unconverged_points_are_hollow(tmp_path):
+    half = study_of(
+        tmp_path, run("gd", GD), rewl({10: REWL[10]}), rewl({40: REWL[40]}, converged=False)
+    )
+    chart = charts.draw_chart("advantage", half)
+    flags = {row["n"]: row["converged"] for row in rows(chart) if "converged" in row}
+    assert flags == {10: True, 40: False}
+    layers = chart.to_dict()["concat"][0]["layer"]
+    looks = {
+        layer["transform"][0]["filter"]: layer["mark"] for layer in layers if "transform" in layer
+    }
+    assert looks["datum.converged"]["filled"] is True
+    assert looks["!datum.converged"]["filled"] is False
+    assert looks["!datum.converged"]["fill"] == "white"
+
+
+def test_axis_ticks_are_the_sizes_of_each_panel(tmp_path):
+    two = study_of(
+        tmp_path,
+        run("gd", {10: [0.5], 40: [0.6]}),
+        run("gd", {4: [0.8], 16: [0.9]}, dataset="digits_0v7"),
+    )
+    panels = charts.draw_chart("test_accuracy", two).to_dict()["concat"]
+    assert [p["title"] for p in panels] == ["digits · simple_cnn", "digits_0v7 · simple_cnn"]
+    ticks = [p["layer"][0]["encoding"]["x"]["axis"]["values"] for p in panels]
+    assert ticks == [[10, 40], [4, 16]]
+    assert {p["layer"][0]["encoding"]["x"]["scale"]["type"] for p in panels} == {"log"}
+
+
+@pytest.mark.parametrize("name", charts.CHARTS)
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param([run("gd", {10: [0.5]}), rewl({10: [0.4]})], id="one run of each"),
+        pytest.param([run("gd", GD)], id="no rewl"),
+        pytest.param([rewl()], id="rewl alone"),
+        pytest.param(
+            [run("guess_and_check", {10: [np.nan]}, log_volume_upper=-3.0, converged=False)],
+            id="censored only",
+        ),
+        pytest.param([run("gd", {10: [1.0, 1.0]}), rewl({10: [1.0, 1.0]})], id="all right"),
+        pytest.param([run("gd", {10: [np.nan]}, converged=False)], id="nothing fitted"),
+        pytest.param([run("other", GD), run("gd", GD, architecture="deep"), rewl()], id="others"),
+    ],
+)
+def test_every_study_can_be_drawn(tmp_path, name, runs):
+    path = tmp_path / f"{name}.svg"
+    charts.save(charts.draw_chart(name, study_of(tmp_path, *runs)), path)
+    svg = path.read_text()
+    assert svg.startswith("<svg") and "NaN" not in svg and "<text" in svg
+
+
+def test_charts_are_saved_by_suffix(study, tmp_path):
+    chart = charts.draw_chart("advantage", study)
+    charts.save(chart, tmp_path / "a.svg")
+    charts.save(chart, tmp_path / "a.png")
+    assert "Advantage" in (tmp_path / "a.svg").read_text()
+    image = (tmp_path / "a.png").read_bytes()
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    width = float(re.search(r'width="(\d+)', (tmp_path / "a.svg").read_text())[1])
+    assert int.from_bytes(image[16:20]) == pytest.approx(2 * width, abs=2)
+    with pytest.raises(ValueError, match="svg or"):
+        charts.save(chart, tmp_path / "a.gif")
+
+
+# ---- sentences ---------------------------------------------------------------------------------
+
+
+def headline(tmp_path, trained, random=None, **numbers):
+    runs = [run("gd", trained)] + ([rewl(random, **numbers)] if random else [])
+    return findings.headlines(study_of(tmp_path, *runs))
+
+
+def test_headline_of_a_falling_advantage_states_it_in_numbers(tmp_path):
+    (said,) = headline(
+        tmp_path,
+        {10: [0.60, 0.62, 0.61], 40: [0.70, 0.71, 0.70]},
+        {10: [0.40, 0.42, 0.40], 40: [0.66, 0.67, 0.67]},
+    )
+    # Advantages 0.20, 0.20, 0.21 and 0.04, 0.04, 0.03; changes -0.16, -0.16, -0.18.
+    assert said == (
+        "On digits, simple_cnn, the advantage of GD over the typical interpolator falls from "
+        "+0.203 [+0.189, +0.218] at n = 10 to +0.037 [+0.022, +0.051] at n = 40, a change of "
+        "−0.167 [−0.195, −0.138]. At n = 40 it is above zero."
+    )
+
+
+def test_headline_of_a_rising_advantage(tmp_path):
+    (said,) = headline(
+        tmp_path, {10: [0.41, 0.42], 40: [0.80, 0.812]}, {10: [0.40, 0.41], 40: [0.6, 0.61]}
+    )
+    assert " rises from +0.010 " in said and "falls" not in said
+
+
+def test_headline_of_an_unresolved_change(tmp_path):
+    (said,) = headline(
+        tmp_path, {10: [0.60, 0.62], 40: [0.70, 0.80]}, {10: [0.40, 0.42], 40: [0.66, 0.66]}
+    )
+    assert " goes from +0.200 " in said and "is not resolved" in said
+    assert "falls" not in said and "not told apart from zero" in said
+
+
+def test_headline_of_a_disadvantage(tmp_path):
+    (said,) = headline(
+        tmp_path, {10: [0.5, 0.5], 40: [0.6, 0.61]}, {10: [0.4, 0.41], 40: [0.7, 0.72]}
+    )
+    assert "At n = 40 it is below zero: the typical interpolator is the better one." in said
+
+
+def test_headline_of_one_size_claims_no_trend(tmp_path):
+    (said,) = headline(tmp_path, {10: [0.6]}, {10: [0.4]})
+    assert "is +0.200 [" in said and "one size shows no trend" in said
+
+
+def test_headline_without_rewl_says_that_the_advantage_is_not_defined(tmp_path):
+    assert headline(tmp_path, GD) == [findings.NO_ADVANTAGE]
+
+
+def test_headline_is_provisional_where_a_run_did_not_converge(tmp_path):
+    (said,) = headline(tmp_path, GD, REWL, converged=False)
+    assert said.endswith("Provisional: a run behind these numbers did not converge.")
+
+
+def test_several_cases_are_counted_first(tmp_path):
+    study = study_of(
+        tmp_path,
+        *(run("gd", {10: [0.6, 0.62], 40: [0.70, 0.715]}, architecture=a) for a in ("a", "b")),
+        *(
+            run("rewl", {10: [0.4, 0.42], 40: [low, 0.7]}, architecture=a)
+            for a, low in (("a", 0.69), ("b", 0.3))
+        ),
+    )
+    assert findings.headlines(study)[0] == (
+        "Of 2 cases, from the smallest to the largest n, the advantage falls in 1 and changes by "
+        "an unresolved amount in 1."
+    )
+    assert len(findings.headlines(study)) == 3
+
+
+def test_cautions_count_what_went_wrong(tmp_path):
+    fitted = ("network", np.array([1, 0, 0, 1], np.int8))
+    study = study_of(
+        tmp_path,
+        run("gd", GD, fitted=fitted, converged=False),
+        run("guess_and_check", {10: [np.nan]}, log_volume_upper=-3.0, converged=False),
+        rewl(),
+    )
+    unconverged, networks, censored = findings.cautions(study)
+    assert unconverged.startswith("4 of 9 runs did not converge.")
+    assert networks.startswith("8 of 16 trained networks never fitted")
+    assert censored.startswith("1 run of Guess & Check had no hit")
+
+
+def test_a_sound_study_needs_no_caution_and_one_replicate_does(tmp_path):
+    assert findings.cautions(study_of(tmp_path / "a", run("gd", GD), rewl())) == []
+    (said,) = findings.cautions(study_of(tmp_path / "b", run("gd", {10: [0.5]})))
+    assert said.startswith("There is one replicate")
+
+
+def test_agreement_of_guess_and_check_is_stated_in_standard_errors(study):
+    z = 0.1 / np.hypot(0.3, 0.1)
+    assert f"In 2 pairs of runs that both measure it, the two differ by {z:.2f} standard" in (
+        findings.guess_and_check_agreement(study)
+    )
+
+
+@pytest.mark.parametrize("log_volume, agreeing", [(-22.0, 1), (-65.0, 0)])
+def test_slope_agrees_only_within_its_ends(tmp_path, log_volume, agreeing):
+    # -ln Qr is 0.89 at n = 10 and 0.41 at n = 40; the slope is 17 / 30 = 0.57 or 60 / 30 = 2.
+    study = study_of(
+        tmp_path,
+        rewl({10: REWL[10]}),
+        run("rewl", {40: REWL[40]}, log_volume=log_volume, log_volume_stderr=0.1),
+    )
+    assert f"in {agreeing} of 1 step." in findings.slope_agreement(study)
+
+
+# ---- the page ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    place = {"dataset": "digits", "architecture": "simple_cnn", "n": 10, "replicate": 0}
+    seconds = [place | {"sampler": "gd", "seconds": s, "max_rss_mb": 321.4} for s in (1000, 234)]
+    return page.render(study, seconds, "seed: 0  # <& the configuration")
+
+
+def without_libraries(html):
+    """The page without the bundled chart library, whose text names web addresses it never loads."""
+    scripts = re.findall(r"<script>.*?</script>", html, flags=re.S)
+    return html.replace(max(scripts, key=len), "")
+
+
+def test_page_loads_nothing_from_outside(html):
+    own = without_libraries(html)
+    assert len(own) < len(html) / 3 < 1_000_000
+    assert "http" not in own.replace("http-equiv", "")
+    assert not re.search(r"<(link|img|iframe|object)\b|\bsrc=|@import|url\(", own)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
+    assert policy.startswith("default-src 'none';") and "http" not in policy
+    assert html.count("<script>") == html.count("</script>") - len(charts.CHARTS) == 2
+
+
+def test_page_holds_every_chart_with_its_data(html, study):
+    specs = re.findall(
+        r'<script type="application/json" id="(\w+)-spec">(.*?)</script>', html, flags=re.S
+    )
+    assert [name for name, _ in specs] == list(charts.CHARTS)
+    for name, text in specs:
+        expected = charts.draw_chart(name, study).to_dict()
+        del expected["$schema"]
+        assert json.loads(text) == expected
+        assert f'<div class="chart" id="{name}">' in html
+
+
+def test_page_leads_with_the_result_then_the_advantage(html, study):
+    own = without_libraries(html)
+    (result,) = findings.headlines(study)
+    assert own.index(result) < own.index('id="advantage"') < own.index('id="test_accuracy"')
+
+
+def test_page_says_what_was_run_and_what_did_not_converge(html):
+    own = without_libraries(html)
+    assert "seed: 0  # &lt;&amp; the configuration" in own and "&lt;abc&gt;" in own
+    for words in ("1,234", "321", "4,000,000", "flatness = 0.8", "conv 6, pool", "digits: 123,456"):
+        assert words in own, words
+    censored = re.search(r'">40</td><td>Guess &amp; Check</td><td>0 of 2</td>(.*?)</tr>', own)[1]
+    assert censored.startswith('<td class="number">2</td>') and "every criterion met" in censored
+    assert ">0.410 [" in own and ">+0.200 [" in own and "*</td>" not in own
+
+
+def test_page_marks_rows_that_did_not_converge(tmp_path):
+    study = study_of(
+        tmp_path, run("gd", GD), rewl(converged=False, verdict="<no> round trip of any replica")
+    )
+    own = without_libraries(page.render(study, None, ""))
+    bad = re.findall(r'<tr class="bad">.*?</tr>', own)
+    assert len(bad) == 4  # two sizes, in the list of trouble and in that of all runs
+    accuracy = own.index("Random interpolator (REWL)</td>", own.index("<details>"))
+    assert own[accuracy:].split("</td>")[1].endswith(" *")
+    assert all("0 of 2" in row and "&lt;no&gt; round trip" in row for row in bad)
+
+
+def test_page_without_rewl_says_so(tmp_path):
+    html = page.render(study_of(tmp_path, run("gd", GD)), None, "")
+    assert findings.NO_ADVANTAGE in html
+
+
+def test_page_is_reproducible_from_the_file(study, tmp_path):
+    netcdf.write(study, tmp_path / "study.nc")
+    again = netcdf.read(tmp_path / "study.nc")
+    assert isinstance(again, xr.Dataset)
+    assert page.render(again, None, "x") == page.render(study, None, "x")

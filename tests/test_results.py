@@ -1,0 +1,335 @@
+"""Aggregation of runs with known numbers, against values worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from volumetry import netcdf
+from volumetry.errors import DataError
+from volumetry.results import seconds, statistics
+from volumetry.results.aggregate import aggregate
+from volumetry.samplers.problem import common_result
+
+T2, T1, Z = 4.302652729749462, 12.706204736174694, 1.959963984540054  # 97.5 % quantiles
+
+
+def write_run(folder, sampler, n, replicate, *, dataset="digits", extra=None, **numbers):
+    """One run file with the attributes of the workflow; the path it was written to."""
+    numbers = {"converged": True, "verdict": "fine"} | numbers
+    run = common_result(**numbers).assign(extra or {})
+    run.attrs |= {
+        "dataset": dataset,
+        "architecture": "simple_cnn",
+        "n": n,
+        "replicate": replicate,
+        "sampler": sampler,
+        "seed": 2**62 + replicate,
+        "parameters": json.dumps({"budget": 5}),
+        "layers": json.dumps(["linear 4"]),
+        "n_weights": 296,
+        "volumetry_version": "0.1.0",
+        "title": "a run",
+        "Conventions": "CF-1.11",
+    }
+    path = folder / f"{dataset}-{n}-{replicate}-{sampler}.nc"
+    netcdf.write(run, path)
+    return path
+
+
+def accuracies(folder, sampler, table, **numbers):
+    """Runs of one sampler with test accuracies {n: [one for each replicate]}."""
+    return [
+        write_run(folder, sampler, n, r, test_accuracy=q, test_accuracy_stderr=0.01, **numbers)
+        for n, row in table.items()
+        for r, q in enumerate(row)
+    ]
+
+
+def cell(study, variable, **where):
+    where = {"dataset": "digits", "architecture": "simple_cnn"} | where
+    return study[variable].sel({k: v for k, v in where.items() if k in study[variable].dims}).item()
+
+
+def test_advantage_is_paired_by_replicate_with_a_student_interval(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5, 0.6, 0.7]})
+    files += accuracies(tmp_path, "rewl", {10: [0.4, 0.48, 0.56]})
+    study = aggregate(files)
+    here = {"n": 10, "sampler": "gd"}
+    # Differences 0.10, 0.12, 0.14: mean 0.12, s = 0.02. Unpaired, s would be five times as large.
+    half = T2 * 0.02 / np.sqrt(3)
+    assert cell(study, "advantage", **here) == pytest.approx(0.12)
+    assert cell(study, "advantage_low", **here) == pytest.approx(0.12 - half)
+    assert cell(study, "advantage_high", **here) == pytest.approx(0.12 + half)
+    assert cell(study, "advantage_replicates", **here) == 3
+    assert cell(study, "advantage_replicate", **here, replicate=2) == pytest.approx(0.14)
+    inner = cell(study, "advantage_replicate_stderr", **here, replicate=2)
+    assert inner == pytest.approx(0.01 * np.sqrt(2))
+    assert np.isnan(study["advantage"].sel(sampler="rewl")).all()
+
+
+def test_one_replicate_uses_the_errors_of_its_runs(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5]}) + accuracies(tmp_path, "rewl", {10: [0.4]})
+    study = aggregate(files)
+    half = Z * 0.01 * np.sqrt(2)
+    assert cell(study, "advantage_low", n=10, sampler="gd") == pytest.approx(0.1 - half)
+    assert cell(study, "advantage_high", n=10, sampler="gd") == pytest.approx(0.1 + half)
+    assert "one replicate" in study.attrs["intervals"]
+
+
+def test_errors_of_runs_without_a_value_do_not_count():
+    interval = statistics.replicate_interval(
+        xr.DataArray([np.nan, 3.0, np.nan], dims="replicate"),
+        xr.DataArray([9.0, 0.5, 9.0], dims="replicate"),
+    )
+    assert interval["high"].item() == pytest.approx(3 + Z * 0.5)
+    assert interval["replicates"].item() == 1
+
+
+def test_change_of_the_advantage_is_paired_over_the_sizes_that_have_one(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5, 0.6], 20: [0.6, 0.66], 40: [np.nan, np.nan]})
+    files += accuracies(tmp_path, "rewl", {10: [0.3, 0.3], 20: [0.5, 0.48], 40: [0.7, 0.7]})
+    study = aggregate(files)
+    # Advantages 0.2, 0.3 at n = 10 and 0.1, 0.18 at n = 20: changes -0.10 and -0.12.
+    half = T1 * np.std([0.10, 0.12], ddof=1) / np.sqrt(2)
+    assert cell(study, "advantage_change", sampler="gd") == pytest.approx(-0.11)
+    assert cell(study, "advantage_change_low", sampler="gd") == pytest.approx(-0.11 - half)
+    assert cell(study, "advantage_change_high", sampler="gd") == pytest.approx(-0.11 + half)
+    assert cell(study, "advantage_change_first_n", sampler="gd") == 10
+    assert cell(study, "advantage_change_last_n", sampler="gd") == 20
+
+
+def test_one_size_has_no_change(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5]}) + accuracies(tmp_path, "rewl", {10: [0.4]})
+    assert np.isnan(cell(aggregate(files), "advantage_change", sampler="gd"))
+
+
+def test_runs_without_an_accuracy_take_no_part_but_flag_the_mean(tmp_path):
+    files = accuracies(tmp_path, "rewl", {10: [0.4, 0.4, 0.4]})
+    files += accuracies(tmp_path, "sam", {10: [0.5, 0.7, 0.6]})
+    files.append(write_run(tmp_path, "gd", 10, 0, test_accuracy=0.5))
+    files.append(write_run(tmp_path, "gd", 10, 1, test_accuracy=0.7))
+    files.append(write_run(tmp_path, "gd", 10, 2, converged=False, verdict="never fitted"))
+    study = aggregate(files)
+    assert cell(study, "advantage", n=10, sampler="gd") == pytest.approx(0.2)
+    assert cell(study, "advantage_replicates", n=10, sampler="gd") == 2
+    assert cell(study, "advantage_converged", n=10, sampler="gd") == 0
+    assert cell(study, "advantage_converged", n=10, sampler="sam") == 1
+    assert cell(study, "verdict", n=10, sampler="gd", replicate=2) == "never fitted"
+
+
+def test_an_unconverged_rewl_flags_every_advantage_over_it(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5, 0.6], 20: [0.5, 0.6]})
+    files += accuracies(tmp_path, "rewl", {10: [0.4, 0.4]})
+    files += accuracies(tmp_path, "rewl", {20: [0.4, 0.4]}, converged=False)
+    study = aggregate(files)
+    assert cell(study, "advantage_converged", n=10, sampler="gd") == 1
+    assert cell(study, "advantage_converged", n=20, sampler="gd") == 0
+    assert cell(study, "advantage_change_converged", sampler="gd") == 0
+    assert cell(study, "test_accuracy_mean_converged", n=20, sampler="gd") == 1
+
+
+def test_slope_of_the_log_volume_starts_at_zero_and_skips_sizes_it_does_not_have(tmp_path):
+    files = [
+        write_run(tmp_path, "rewl", n, 0, log_volume=v, log_volume_stderr=e, test_accuracy=q)
+        for n, v, e, q in [(10, -20.0, 0.3, 0.25), (40, -50.0, 0.4, 0.5)]
+    ]
+    files.append(write_run(tmp_path, "rewl", 160, 0, log_volume=-80.0, converged=False))
+    files.append(write_run(tmp_path, "rewl", 320, 0, log_volume=-90.0))
+    files.append(write_run(tmp_path, "rewl", 20, 0, dataset="other", log_volume=-30.0))
+    study = aggregate(files)
+    assert cell(study, "log_volume_slope", n=10, replicate=0) == pytest.approx(2.0)
+    assert cell(study, "log_volume_slope", n=40, replicate=0) == pytest.approx(1.0)
+    assert cell(study, "log_volume_slope_stderr", n=10, replicate=0) == pytest.approx(0.03)
+    assert cell(study, "log_volume_slope_stderr", n=40, replicate=0) == pytest.approx(0.5 / 30)
+    assert [cell(study, "log_volume_slope_start", n=n) for n in (10, 40)] == [0, 10]
+    flags = [cell(study, "log_volume_slope_mean_converged", n=n) for n in (10, 40, 160, 320)]
+    assert flags == [1, 1, 0, 0]
+    assert np.isnan(cell(study, "log_volume_slope", n=20, replicate=0))
+    assert cell(study, "log_volume_slope", n=20, replicate=0, dataset="other") == 1.5
+    assert cell(study, "minus_log_accuracy", n=40, replicate=0) == pytest.approx(np.log(2))
+
+
+def test_error_of_minus_log_accuracy_is_relative():
+    value, stderr = statistics.minus_log(xr.DataArray([0.5, 0.0]), xr.DataArray([0.02, 0.0]))
+    np.testing.assert_allclose(value, [np.log(2), np.nan])
+    np.testing.assert_allclose(stderr, [0.04, np.nan])
+
+
+def test_guess_and_check_against_rewl(tmp_path):
+    files = [
+        write_run(tmp_path, "rewl", 4, 0, log_volume=-3.0, log_volume_stderr=0.3),
+        write_run(
+            tmp_path,
+            "guess_and_check",
+            4,
+            0,
+            log_volume=np.log(0.1),
+            log_volume_stderr=0.4,
+            guesses=100,
+            extra={"hits": 10},
+        ),
+    ]
+    study = aggregate(files)
+    difference = np.log(0.1) + 3
+    assert cell(study, "volume_difference", n=4, replicate=0) == pytest.approx(difference)
+    assert cell(study, "volume_difference_stderr", n=4, replicate=0) == pytest.approx(0.5)
+    assert cell(study, "volume_z", n=4, replicate=0) == pytest.approx(difference / 0.5)
+    where = {"n": 4, "replicate": 0, "sampler": "guess_and_check"}
+    exact = stats.binomtest(10, 100).proportion_ci(method="exact")
+    assert cell(study, "log_volume_low", **where) == pytest.approx(np.log(exact.low))
+    assert cell(study, "log_volume_high", **where) == pytest.approx(np.log(exact.high))
+    assert cell(study, "hits", **where) == 10
+
+
+@pytest.mark.parametrize("hits, guesses", [(0, 50), (1, 50), (49, 50), (50, 50)])
+def test_clopper_pearson_is_the_exact_interval(hits, guesses):
+    exact = stats.binomtest(hits, guesses).proportion_ci(method="exact")
+    np.testing.assert_allclose(statistics.clopper_pearson(hits, guesses), [exact.low, exact.high])
+
+
+def test_clopper_pearson_of_nothing_is_nan():
+    assert np.isnan(statistics.clopper_pearson(np.nan, 5)).all()
+
+
+def test_a_log_volume_with_a_censored_replicate_has_no_mean(tmp_path):
+    files = [
+        write_run(tmp_path, "guess_and_check", n, r, guesses=100, extra={"hits": hits}, **numbers)
+        for n, r, hits, numbers in [
+            (4, 0, 9, {"log_volume": -2.4}),
+            (4, 1, 8, {"log_volume": -2.6}),
+            (8, 0, 1, {"log_volume": -4.6}),
+            (8, 1, 0, {"log_volume_upper": -3.5, "converged": False}),
+        ]
+    ]
+    study = aggregate(files)
+    where = {"sampler": "guess_and_check"}
+    assert cell(study, "log_volume_mean", n=4, **where) == pytest.approx(-2.5)
+    assert np.isnan(cell(study, "log_volume_mean", n=8, **where))
+    assert cell(study, "log_volume_upper", n=8, replicate=1, **where) == -3.5
+    assert np.isnan(cell(study, "log_volume_low", n=8, replicate=1, **where))
+
+
+def test_cells_the_study_does_not_have_are_nan(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5, 0.6]})
+    files.append(write_run(tmp_path, "gd", 4, 0, dataset="other", test_accuracy=0.9, epochs=7))
+    study = aggregate(files)
+    assert study.sizes == {"dataset": 2, "architecture": 1, "n": 2, "replicate": 2, "sampler": 1}
+    there = study["test_accuracy"].notnull()
+    assert int(there.sum()) == 3 and int(study["converged"].notnull().sum()) == 3
+    empty = {"n": 4, "replicate": 1, "sampler": "gd", "dataset": "other"}
+    assert np.isnan(cell(study, "epochs", **empty))
+    assert cell(study, "verdict", **empty) == "" and cell(study, "seed", **empty) == -1
+    present = empty | {"replicate": 0}
+    assert cell(study, "epochs", **present) == 7 and cell(study, "seed", **present) == 2**62
+
+
+def test_without_rewl_there_is_no_advantage(tmp_path):
+    study = aggregate(accuracies(tmp_path, "gd", {10: [0.5, 0.6]}))
+    assert study["advantage"].isnull().all() and study["log_volume_slope"].isnull().all()
+    assert cell(study, "test_accuracy_mean", n=10, sampler="gd") == pytest.approx(0.55)
+
+
+def test_orders_are_those_asked_for(tmp_path):
+    files = [
+        write_run(tmp_path, sampler, n, r, dataset=dataset)
+        for sampler in ("rewl", "zzz", "sam", "guess_and_check", "gd", "sgd")
+        for n, r in ((20, 1), (10, 0))
+        for dataset in ("b", "a")
+    ]
+    study = aggregate(files, datasets=["b", "a", "unused"])
+    order = ["gd", "sgd", "sam", "guess_and_check", "rewl", "zzz"]
+    assert study["sampler"].values.tolist() == order
+    assert study["dataset"].values.tolist() == ["b", "a"]
+    assert study["n"].values.tolist() == [10, 20] and study["replicate"].values.tolist() == [0, 1]
+    assert aggregate(files)["dataset"].values.tolist() == ["a", "b"]
+    with pytest.raises(DataError, match="unlisted dataset: a;"):
+        aggregate(files, datasets=["b"])
+
+
+def test_the_same_runs_in_any_order_give_the_same_bytes(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5, 0.6], 20: [0.7, 0.8]})
+    files += accuracies(tmp_path, "rewl", {10: [0.4, 0.5], 20: [0.6, 0.8]})
+    for name, order in (("one", files), ("two", files[::-1])):
+        netcdf.write(aggregate(order, attributes={"seed": 3}), tmp_path / f"{name}.nc")
+    assert (tmp_path / "one.nc").read_bytes() == (tmp_path / "two.nc").read_bytes()
+    assert netcdf.read(tmp_path / "one.nc").attrs["seed"] == 3
+
+
+def test_every_variable_says_what_it_is_and_survives_the_file(tmp_path):
+    files = accuracies(tmp_path, "gd", {10: [0.5]}, epochs=3)
+    files += accuracies(tmp_path, "rewl", {10: [0.4]}, moves=9)
+    study = aggregate(files)
+    netcdf.write(study, tmp_path / "study.nc")
+    xr.testing.assert_identical(netcdf.read(tmp_path / "study.nc"), study)
+    text = {"verdict", "seed", "layers"}
+    for name, variable in study.data_vars.items():
+        assert variable.attrs.get("long_name"), name
+        assert name in text or variable.attrs.get("units") in {"1", "nat"}, name
+
+
+def test_provenance_is_gathered_by_sampler(tmp_path):
+    study = aggregate(accuracies(tmp_path, "gd", {10: [0.5, 0.6]}))
+    assert json.loads(study.attrs["parameters"]) == {"gd": [{"budget": 5}]}
+    assert json.loads(study.attrs["volumetry_version"]) == {"gd": ["0.1.0"]}
+    assert study.attrs["Conventions"] == "CF-1.11" and study.attrs["title"] != "a run"
+    assert "verdict" not in study.attrs and cell(study, "n_weights") == 296
+    assert json.loads(cell(study, "layers")) == ["linear 4"]
+
+
+def test_networks_are_counted(tmp_path):
+    fitted = {"fitted": ("network", np.array([1, 0, 1, 1], np.int8))}
+    study = aggregate([write_run(tmp_path, "gd", 10, 0, test_accuracy=0.5, extra=fitted)])
+    where = {"n": 10, "sampler": "gd", "replicate": 0}
+    assert (cell(study, "n_networks", **where), cell(study, "n_fitted", **where)) == (4, 3)
+
+
+def test_unusable_files_are_named(tmp_path):
+    good = write_run(tmp_path, "gd", 10, 0)
+    with pytest.raises(DataError, match="no run files"):
+        aggregate([])
+    with pytest.raises(DataError, match=r"digits-10-0-gd\.nc: a second file for the run"):
+        aggregate([good, good])
+    torn = tmp_path / "torn.nc"
+    torn.write_bytes(good.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"torn\.nc: cannot be read"):
+        aggregate([torn])
+    other = tmp_path / "other.nc"
+    netcdf.write(xr.Dataset({"converged": 1}, attrs={"n": 3}), other)
+    with pytest.raises(DataError, match=r"other\.nc: .* lacks dataset, architecture, replicate"):
+        aggregate([other])
+
+
+def test_benchmark_files_become_a_table(tmp_path):
+    folder = tmp_path / "digits" / "simple_cnn" / "n40" / "r2"
+    folder.mkdir(parents=True)
+    files = []
+    for sampler, memory in (("gd", "212.5"), ("rewl", "-")):
+        files.append(folder / f"{sampler}.tsv")
+        files[-1].write_text(f"s\th:m:s\tmax_rss\n12.5\t0:00:12\t{memory}\n")
+    seconds.write(seconds.collect(files), tmp_path / "seconds.csv")
+    gd, rewl = seconds.read(tmp_path / "seconds.csv")
+    assert gd == {
+        "dataset": "digits",
+        "architecture": "simple_cnn",
+        "n": 40,
+        "replicate": 2,
+        "sampler": "gd",
+        "seconds": 12.5,
+        "max_rss_mb": 212.5,
+    }
+    assert rewl["sampler"] == "rewl" and np.isnan(rewl["max_rss_mb"])
+
+
+def test_other_files_are_no_benchmarks(tmp_path):
+    (tmp_path / "gd.tsv").touch()
+    with pytest.raises(DataError, match="not a benchmark file of a run"):
+        seconds.collect([tmp_path / "gd.tsv"])
+    path = tmp_path / "digits" / "simple_cnn" / "n40" / "r2" / "gd.tsv"
+    assert seconds.collect([path]) == []
+    path.parent.mkdir(parents=True)
+    path.write_text("nothing\n")
+    with pytest.raises(DataError, match="not a benchmark table"):
+        seconds.collect([path])

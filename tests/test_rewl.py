@@ -1,0 +1,133 @@
+"""rewl against exhaustive enumeration, Guess & Check, and itself."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from enumeration import enumerate_states, random_problem
+
+from volumetry.samplers import guess_and_check, rewl
+from volumetry.samplers.rewl import RewlParameters, plan_windows
+
+QUICK = RewlParameters(block_sweeps=20, min_blocks=16, max_blocks=160)
+PROBLEMS = 21
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """(exact, estimated) for every problem."""
+    pairs = []
+    for number in range(PROBLEMS):
+        problem = random_problem(number)
+        pairs.append((enumerate_states(problem), rewl.run(problem, QUICK, 100 + number)))
+    return pairs
+
+
+def test_the_same_values_of_a_are_reachable(compared):
+    for exact, estimate in compared:
+        np.testing.assert_array_equal(np.isfinite(exact.log_g), np.isfinite(estimate.log_g.values))
+
+
+def test_log_g_agrees_with_enumeration_within_its_errors(compared):
+    """About 110 comparisons, two thirds of them independent, so |z| up to 4 happens by chance."""
+    z = np.concatenate(
+        [
+            ((estimate.log_g - exact.log_g) / estimate.log_g_stderr).values[
+                np.isfinite(exact.log_g)
+            ]
+            for exact, estimate in compared
+        ]
+    )
+    assert len(z) > 90
+    assert np.isfinite(z).all()
+    assert np.abs(z).max() < 4
+    assert 0.6 < np.mean(z**2) < 1.6
+
+
+def test_the_errors_are_small_enough_to_mean_something(compared):
+    errors = np.concatenate([e.log_g_stderr.values[np.isfinite(x.log_g)] for x, e in compared])
+    assert np.median(errors) < 0.1
+
+
+def test_accuracy_at_each_a_agrees_with_enumeration(compared):
+    """Only A with hundreds of test evaluations: the jackknife needs some in every group."""
+    z = []
+    for exact, estimate in compared:
+        error = estimate.accuracy_given_A_stderr.values
+        use = (estimate.tests_at_A.values >= 300) & (error > 1e-6)
+        z.extend((estimate.accuracy_given_A.values - exact.accuracy)[use] / error[use])
+    assert len(z) > 40
+    assert np.abs(z).max() < 4
+    assert 0.5 < np.mean(np.square(z)) < 1.7
+
+
+def test_density_of_states_sums_to_all_weights(compared):
+    for number, (_, estimate) in enumerate(compared):
+        n_weights = random_problem(number).network.n_weights
+        total = np.logaddexp.reduce(estimate.log_g.values)
+        assert total == pytest.approx(n_weights * np.log(2), abs=1e-6)
+
+
+def test_an_unreachable_fit_is_reported_and_not_converged(compared):
+    unreachable = [e for x, e in compared if not np.isfinite(x.log_g[-1])]
+    assert unreachable
+    for estimate in unreachable:
+        assert estimate.converged == 0
+        assert "the highest A met is" in estimate.attrs["verdict"]
+        assert np.isnan(estimate.log_volume)
+
+
+def test_a_budget_too_small_is_reported_as_not_converged():
+    parameters = RewlParameters(
+        rung_sweeps=0.5, learning_sweeps=2, block_sweeps=2, min_blocks=4, max_blocks=4
+    )
+    estimate = rewl.run(random_problem(3), parameters, 1)
+    assert estimate.converged == 0
+    assert "standard error of ln V" in estimate.attrs["verdict"]
+    assert np.isfinite(estimate.log_volume)
+
+
+def test_two_threads_give_the_same_result_as_one():
+    problem = random_problem(12)
+    one = rewl.run(problem, QUICK, 5, threads=1)
+    assert one.identical(rewl.run(problem, QUICK, 5, threads=2))
+    assert not one.identical(rewl.run(problem, QUICK, 6))
+
+
+def test_several_windows_agree_with_enumeration():
+    problem = random_problem(7)
+    exact = enumerate_states(problem)
+    parameters = RewlParameters(window_cost=6, block_sweeps=40, min_blocks=40, max_blocks=80)
+    estimate = rewl.run(problem, parameters, 3)
+    assert estimate.sizes["window"] > 2
+    assert (estimate.exchange_acceptance.values[:-1] > 0.05).all()
+    assert estimate.round_trips > 10
+    z = (estimate.log_g.values - exact.log_g) / estimate.log_g_stderr.values
+    assert np.abs(z).max() < 4
+
+
+@pytest.mark.parametrize("number", [0, 7, 14])
+def test_guess_and_check_agrees_with_enumeration(number):
+    problem = random_problem(number + 14)
+    exact = enumerate_states(problem)
+    log_volume = exact.log_g[-1] - problem.network.n_weights * np.log(2)
+    parameters = guess_and_check.GuessAndCheckParameters(hits=400, max_guesses=200_000)
+    result = guess_and_check.run(problem, parameters, 11)
+    if np.isfinite(log_volume):
+        assert abs(result.log_volume - log_volume) < 4 * result.log_volume_stderr
+        assert abs(result.test_accuracy - exact.accuracy[-1]) <= 4 * result.test_accuracy_stderr
+    else:
+        assert result.hits == 0
+
+
+@pytest.mark.parametrize("slope", [0.1, 1.0, 3.0])
+def test_windows_cover_the_range_and_overlap_by_half(slope):
+    log_p = -slope * np.arange(101) - 0.02 * np.arange(101) ** 2
+    log_p[[5, 50]] = -np.inf
+    windows = plan_windows(log_p, 60)
+    assert windows[0][0] == 0 and windows[-1][1] == 100
+    for (a, b), (c, d) in pairwise(windows):
+        assert a < c and b < d
+        assert 2 * (b - c + 1) >= max(b - a, d - c) + 1
+    steep, flat = windows[-1], windows[0]
+    assert len(windows) == 1 or steep[1] - steep[0] < flat[1] - flat[0]

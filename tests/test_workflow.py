@@ -1,0 +1,264 @@
+"""The workflow in a copy of the repository: what it runs, what it runs again, how it fails."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+
+CONFIG = {
+    "replicates": 1,
+    "datasets": {
+        "small": {
+            "source": "digits",
+            "classes": [0, 7],
+            "n": [4],
+            "n_test": 40,
+            "n_validation": 4,
+        }
+    },
+    "architectures": {"perceptron": {}},
+    "samplers": {"gd": {"networks": 1}, "guess_and_check": {"max_guesses": 1000}, "rewl": {}},
+}
+SAMPLERS = {"train_networks": 1, "guess_networks": 1, "sample_interpolators": 1}
+RESULTS = {"aggregate_runs": 1, "collect_seconds": 1, "draw_charts": 1, "render_report": 1}
+
+
+class Repository:
+    """A copy of the repository, with a configuration of its own."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+            copy(ROOT / part, path / part)
+
+    def snakemake(
+        self, config: dict, *arguments: str, source: Path | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run Snakemake on the package in ``source``, by default the copy's own."""
+        (self.path / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=self.path,
+            env=os.environ | {"PYTHONPATH": str(source or self.path / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def planned(self, config: dict) -> dict[str, int]:
+        """What a run would do now: jobs of each rule, the target rule left out."""
+        result = self.snakemake(config, "--dry-run")
+        assert result.returncode == 0, result.stdout + result.stderr
+        table = result.stdout.partition("Job stats:")[2].partition("total")[0]
+        jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+        jobs.pop("all", None)
+        assert bool(jobs) != ("Nothing to be done" in result.stdout + result.stderr)
+        return jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A repository in which the study is complete."""
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    # On the original package, whose kernels are compiled already; that the copy says the same is
+    # part of what the tests show.
+    result = repository.snakemake(CONFIG, source=ROOT / "src")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return repository
+
+
+@pytest.fixture
+def edit(finished):
+    """Changes a file of the repository for the time of a test."""
+    saved = {}
+
+    def change(name: str, function: Callable[[str], str]) -> None:
+        path = finished.path / name
+        saved.setdefault(path, path.read_text())
+        path.write_text(function(path.read_text()))
+        assert path.read_text() != saved[path]
+
+    yield change
+    for path, text in saved.items():
+        path.write_text(text)
+
+
+def changed(**entries):
+    """CONFIG with keys replaced; a path is written with double underscores."""
+    config = yaml.safe_load(yaml.safe_dump(CONFIG))
+    for path, value in entries.items():
+        *parents, last = path.split("__")
+        target = config
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    return config
+
+
+def test_a_run_makes_everything_it_promises(finished):
+    results = finished.path / "results"
+    for name in ("report.html", "study.nc", "seconds.csv", "config.yaml", "charts/advantage.svg"):
+        assert (results / name).stat().st_size > 100, name
+    study = xr.load_dataset(results / "study.nc")
+    assert {dim: size for dim, size in study.sizes.items() if dim != "sampler"} == {
+        "dataset": 1,
+        "architecture": 1,
+        "n": 1,
+        "replicate": 1,
+    }
+    assert study["sampler"].values.tolist() == ["gd", "guess_and_check", "rewl"]
+    run = xr.load_dataset(results / "runs/small/perceptron/n4/r0/rewl.nc")
+    expected = {"dataset": "small", "n": 4, "replicate": 0, "sampler": "rewl", "n_weights": 128}
+    assert {name: run.attrs[name] for name in expected} == expected
+    assert len((results / "seconds.csv").read_text().splitlines()) == 1 + 3
+    for kind in ("logs", "benchmarks"):
+        suffix = {"logs": "log", "benchmarks": "tsv"}[kind]
+        files = {path.stem for path in (results / kind).rglob(f"*.{suffix}")}
+        assert {"gd", "guess_and_check", "rewl", "small", "r0", *RESULTS, "save_config"} == files
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.planned(CONFIG) == {}
+
+
+def test_the_saved_configuration_is_complete_and_the_same_study(finished):
+    saved = yaml.safe_load((finished.path / "results/config.yaml").read_text())
+    assert saved["seed"] == 0 and "max_epochs" in saved["samplers"]["gd"]
+    assert finished.planned(saved) == {}
+
+
+def test_another_size_runs_that_size_and_what_follows(finished):
+    new = changed(datasets__small__n=[4, 8])
+    assert finished.planned(new) == SAMPLERS | RESULTS | {"save_config": 1}
+
+
+def test_another_replicate_runs_that_replicate_and_what_follows(finished):
+    runs = {**SAMPLERS, "draw_subset": 1}
+    assert finished.planned(changed(replicates=2)) == runs | RESULTS | {"save_config": 1}
+
+
+def test_another_sampler_and_dataset_leave_the_others_alone(finished):
+    new = changed(samplers__sgd={"networks": 1}, datasets__other={"source": "teacher", "n": [2]})
+    # sgd on the old dataset; all four on the new one.
+    runs = {"train_networks": 1 + 2, "guess_networks": 1, "sample_interpolators": 1}
+    made = {"prepare_dataset": 1, "draw_subset": 1, "save_config": 1}
+    assert finished.planned(new) == runs | made | RESULTS
+
+
+def test_a_parameter_of_one_sampler_reruns_that_sampler_alone(finished):
+    new = changed(samplers__rewl={"walkers": 3})
+    assert finished.planned(new) == {"sample_interpolators": 1, **RESULTS, "save_config": 1}
+
+
+def test_label_noise_reruns_from_the_subsets_on(finished):
+    runs = {**SAMPLERS, "draw_subset": 1}
+    new = changed(datasets__small__label_noise=0.5)
+    assert finished.planned(new) == runs | RESULTS | {"save_config": 1}
+
+
+# ---- edits of the code --------------------------------------------------------------------------
+
+
+def statement(text: str) -> str:
+    return text + "\n\n_EDITED = True\n"
+
+
+EDITS = {
+    "report/page.py": {"render_report": 1},
+    "samplers/training.py": {"train_networks": 1, **RESULTS},
+    "networks/engine.py": {"guess_networks": 1, "sample_interpolators": 1, **RESULTS},
+    "datasets/digits.py": {"prepare_dataset": 1, "draw_subset": 1, **SAMPLERS, **RESULTS},
+}
+
+
+@pytest.mark.parametrize(("module", "expected"), EDITS.items(), ids=list(EDITS))
+def test_an_edit_reruns_what_used_the_module(finished, edit, module, expected):
+    edit(f"src/volumetry/{module}", statement)
+    assert finished.planned(CONFIG) == expected
+
+
+def test_an_edit_of_the_page_template_reruns_the_report_and_no_sampler(finished, edit):
+    edit("src/volumetry/report/page.html.j2", lambda text: text + "<!-- edited -->\n")
+    jobs = finished.planned(CONFIG)
+    assert set(jobs) <= {"render_report", "draw_charts"} and jobs["render_report"] == 1
+
+
+def test_what_no_result_depends_on_reruns_nothing(finished, edit):
+    for module in ("networks/engine.py", "samplers/training.py", "datasets/digits.py"):
+        edit(f"src/volumetry/{module}", lambda text: text + "\n# a comment\n")
+    for module in ("datasets/npz.py", "config.py", "joblog.py", "samplers/__init__.py"):
+        edit(f"src/volumetry/{module}", statement)
+    for folder in ("src", "workflow", "config"):
+        for path in (finished.path / folder).rglob("*.*"):
+            os.utime(path)
+    assert finished.planned(CONFIG) == {}
+
+
+# ---- failures -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return Repository(tmp_path)
+
+
+def test_a_wrong_configuration_stops_before_anything_is_written(fresh):
+    result = fresh.snakemake(changed(datasets__small__n=[4, 5]))
+    assert result.returncode == 1
+    assert "datasets.small.n = 5: must be a multiple of the 2 classes" in result.stderr
+    assert "Traceback" not in result.stderr and 'File "' not in result.stderr
+    assert not (fresh.path / "results").exists()
+
+
+def test_missing_and_damaged_data_end_in_one_message(fresh, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no network
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(fresh.path / "cache"))
+    config = changed(datasets={"mnist": {"source": "mnist", "n": [10]}})
+    log = fresh.path / "results/logs/datasets/mnist.log"
+
+    result = fresh.snakemake(config)
+    assert result.returncode == 1
+    assert log.read_text().startswith("Error: train-images-idx3-ubyte.gz of mnist is not in")
+    assert "set data_dir" in log.read_text() and log.read_text() in result.stderr
+
+    folder = fresh.path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
+    result = fresh.snakemake(config | {"data_dir": "data"})
+    assert result.returncode == 1
+    assert log.read_text().startswith("Error: data/mnist/train-images-idx3-ubyte.gz is damaged")
+    for text in (log.read_text(), result.stdout, result.stderr):
+        assert "Traceback" not in text
+    assert len(log.read_text().splitlines()) == 1
+    assert not list((fresh.path / "results").rglob("*.nc"))
+
+
+@pytest.mark.parametrize("name", ["config", "smoke", "paper"])
+def test_shipped_configurations_can_be_planned(fresh, name):
+    """And one named on the command line takes the place of the default, it is not merged."""
+    result = fresh.snakemake({}, "--dry-run", "--configfile", f"config/{name}.yaml")
+    assert result.returncode == 0, result.stderr
+    datasets = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["datasets"]
+    read = re.findall(r"Reading dataset (\w+)", result.stdout)
+    assert sorted(set(read)) == sorted(datasets)
+
+
+def test_the_charts_of_the_workflow_are_those_of_the_report():
+    from volumetry.report.charts import CHARTS
+
+    text = (ROOT / "workflow" / "rules" / "common.smk").read_text()
+    names = re.search(r"^CHARTS = (\[.*?\])", text, re.M | re.S)[1]
+    assert yaml.safe_load(names) == list(CHARTS)

@@ -1,0 +1,53 @@
+# What all rules share: the checked configuration, names of files, seeds and digests of code.
+
+from pathlib import Path
+
+from volumetry.config import resolve
+from volumetry.datasets import SOURCES
+from volumetry.errors import VolumetryError
+from volumetry.provenance import code_digest, job_seed
+from volumetry.samplers import SAMPLERS
+
+try:
+    STUDY = resolve(config, workflow.source_path("../schemas/config.schema.yaml"))
+except VolumetryError as error:
+    # Not a WorkflowError: Snakemake would add lines of this file, and the mistake is not here.
+    raise SystemExit(f"Error in the configuration:\n{error}") from None
+
+config.update(STUDY.config)
+
+R = config["results_dir"].rstrip("/")
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
+CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope"]
+
+
+wildcard_constraints:
+    dataset="|".join(config["datasets"]),
+    architecture="|".join(config["architectures"]),
+    n=r"\d+",
+    replicate=r"\d+",
+    sampler="|".join(config["samplers"]),
+
+
+def all_cells(pattern):
+    """The files of every job of the study, by a pattern with the wildcards of CELL."""
+    return [pattern.format(**run._asdict()) for run in STUDY.runs]
+
+
+def dataset_options(dataset):
+    """What of a dataset's entry decides its file; the sizes n do not."""
+    later = ("n", "n_validation", "label_noise")
+    return {
+        key: value
+        for key, value in config["datasets"][dataset].items()
+        if key not in later
+    }
+
+
+def code(script, *modules):
+    """Digest of a job's script, of what it imports, and of modules it imports by a computed name.
+
+    Snakemake itself looks at the script alone, and at its date only.
+    """
+    return code_digest(SCRIPTS / script, *modules)

@@ -1,0 +1,138 @@
+# Needs: the results of all sampler jobs. Makes: the study in one file, what it cost, charts and the
+# report.
+
+
+rule save_config:
+    output:
+        f"{R}/config.yaml",
+    log:
+        f"{R}/logs/save_config.log",
+    benchmark:
+        f"{R}/benchmarks/save_config.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        config=STUDY.config,
+        code=code("save_config.py"),
+    message:
+        "Saving the configuration, defaults included"
+    script:
+        "../scripts/save_config.py"
+
+
+rule aggregate_runs:
+    input:
+        runs=all_cells(f"{R}/runs/{CELL}.nc"),
+        config=rules.save_config.output[0],
+    output:
+        report(
+            f"{R}/study.nc",
+            caption="../report/study.rst",
+            category="Results",
+        ),
+    log:
+        f"{R}/logs/aggregate_runs.log",
+    benchmark:
+        f"{R}/benchmarks/aggregate_runs.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("aggregate_runs.py"),
+    message:
+        "Aggregating {n_runs} runs".format(n_runs=len(STUDY.runs))
+    script:
+        "../scripts/aggregate_runs.py"
+
+
+rule collect_seconds:
+    input:
+        # The benchmark files stand beside the runs but are no input: they change when nothing else
+        # does.
+        all_cells(f"{R}/runs/{CELL}.nc"),
+    output:
+        f"{R}/seconds.csv",
+    log:
+        f"{R}/logs/collect_seconds.log",
+    benchmark:
+        f"{R}/benchmarks/collect_seconds.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=15,
+    params:
+        benchmarks=all_cells(f"{R}/benchmarks/runs/{CELL}.tsv"),
+        code=code("collect_seconds.py"),
+    message:
+        "Collecting the run times"
+    script:
+        "../scripts/collect_seconds.py"
+
+
+rule draw_charts:
+    input:
+        rules.aggregate_runs.output,
+    output:
+        [
+            report(
+                f"{R}/charts/{chart}.svg",
+                caption=f"../report/{chart}.rst",
+                category="Charts",
+            )
+            for chart in CHARTS
+        ],
+        expand(f"{R}/charts/{{chart}}.png", chart=CHARTS),
+    log:
+        f"{R}/logs/draw_charts.log",
+    benchmark:
+        f"{R}/benchmarks/draw_charts.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code("draw_charts.py"),
+    message:
+        "Drawing the charts"
+    script:
+        "../scripts/draw_charts.py"
+
+
+rule render_report:
+    input:
+        study=rules.aggregate_runs.output[0],
+        seconds=rules.collect_seconds.output[0],
+        config=rules.save_config.output[0],
+    output:
+        report(
+            f"{R}/report.html",
+            caption="../report/report.rst",
+            category="Results",
+        ),
+    log:
+        f"{R}/logs/render_report.log",
+    benchmark:
+        f"{R}/benchmarks/render_report.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code("render_report.py"),
+    message:
+        "Rendering the report"
+    script:
+        "../scripts/render_report.py"

@@ -1,0 +1,50 @@
+# Needs: a dataset and an ordering of its pool. Makes: the result of one sampler on one training set.
+# The rules differ only in which samplers they run and in what they ask of the machine.
+
+
+rule train_networks:
+    input:
+        dataset=rules.prepare_dataset.output[0],
+        subset=rules.draw_subset.output[0],
+    output:
+        f"{R}/runs/{CELL}.nc",
+    log:
+        f"{R}/logs/runs/{CELL}.log",
+    benchmark:
+        f"{R}/benchmarks/runs/{CELL}.tsv"
+    wildcard_constraints:
+        sampler="gd|sgd|sam",
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        gpu=0,
+    params:
+        module=lambda w: SAMPLERS[w.sampler],
+        parameters=lambda w: config["samplers"][w.sampler],
+        layers=lambda w: config["architectures"][w.architecture]["layers"],
+        seed=lambda w: job_seed(config["seed"], "run", CELL.format(**w)),
+        code=lambda w: code("run_sampler.py", SAMPLERS[w.sampler]),
+    message:
+        "{wildcards.sampler} on {wildcards.dataset}, {wildcards.architecture}, "
+        "n = {wildcards.n}, replicate {wildcards.replicate}"
+    script:
+        "../scripts/run_sampler.py"
+
+
+use rule train_networks as guess_networks with:
+    wildcard_constraints:
+        sampler="guess_and_check",
+
+
+use rule train_networks as sample_interpolators with:
+    wildcard_constraints:
+        sampler="rewl",
+    # The longest jobs first, so that none is left over at the end.
+    priority: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        gpu=0,

@@ -1,0 +1,12 @@
+"""Draw every chart, in every format asked for."""
+
+from pathlib import Path
+
+from volumetry import netcdf
+from volumetry.joblog import logged
+from volumetry.report.charts import draw_chart, save
+
+with logged(snakemake.log[0]):
+    study = netcdf.read(snakemake.input[0])
+    for path in map(Path, snakemake.output):
+        save(draw_chart(path.stem, study), path)

@@ -1,0 +1,10 @@
+"""Read one dataset and write it as NetCDF."""
+
+from volumetry import datasets, netcdf
+from volumetry.datasets.storage import dataset_to_xarray
+from volumetry.joblog import logged
+
+with logged(snakemake.log[0]):
+    spec = snakemake.params.spec
+    dataset = datasets.load(spec, snakemake.config["data_dir"])
+    netcdf.write(dataset_to_xarray(dataset, spec), snakemake.output[0])

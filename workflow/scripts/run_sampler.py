@@ -1,0 +1,26 @@
+"""Run one sampler on one training subset."""
+
+from volumetry import netcdf
+from volumetry.joblog import logged
+from volumetry.samplers.job import run_job
+
+with logged(snakemake.log[0]):
+    wildcards = snakemake.wildcards
+    result = run_job(
+        snakemake.input.dataset,
+        snakemake.input.subset,
+        {
+            "dataset": wildcards.dataset,
+            "architecture": wildcards.architecture,
+            "n": int(wildcards.n),
+            "replicate": int(wildcards.replicate),
+            "sampler": wildcards.sampler,
+        },
+        module=snakemake.params.module,
+        layers=snakemake.params.layers,
+        parameters=snakemake.params.parameters,
+        seed=snakemake.params.seed,
+        code_digest=snakemake.params.code,
+        threads=snakemake.threads,
+    )
+    netcdf.write(result, snakemake.output[0])
