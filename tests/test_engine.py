@@ -167,7 +167,8 @@ class Walker:
     def logits(self):
         """Current logits, with the tie offsets taken off; those of padding examples apart."""
         units = np.arange(self.state.sum_side.size)[-self.network.n_classes :]
-        sums = self.state.sums[:, 2 * units + self.state.sum_side[units]] - self.plan.lower
+        lower = np.arange(self.network.n_classes)[:, None] < self.plan.label[:, None]
+        sums = self.state.sums[:, 2 * units + self.state.sum_side[units]] - lower
         tiles = list(zip(sums, self.plan.n))
         real = np.concatenate([tile[:, :n].T for tile, n in tiles])
         return real, np.concatenate([tile[:, n:].T for tile, n in tiles])

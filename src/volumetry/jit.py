@@ -19,7 +19,7 @@ def _cache_folder() -> Path:
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         text = source.read_bytes()
-        if source.name == Path(__file__).name or b"from volumetry.jit import" in text:
+        if source.name in ("jit.py", "simd.py") or b"from volumetry.jit import" in text:
             digest.update(text)
     root = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "volumetry"

@@ -7,10 +7,10 @@ and channel has two *sides*), so accepting a move toggles a few bytes and reject
 nothing. All sums are exact integers, sized by the network's proven bound.
 
 Layout: the examples are cut into tiles of at most ``TILE``; every array leads with the tile and
-ends with the example, padded to a multiple of ``LANES``. Every inner loop then runs from 0 over
-contiguous memory in whole vectors, and a tile stays in the cache. The sums of the last layer carry
-+1 where their class is lower than the label: a tie with a lower class then loses, as the rule of
-the lowest class wants, and an example is correct exactly when its own logit is the largest.
+ends with the example, padded to a multiple of ``LANES``. Every inner loop then runs over contiguous
+memory in whole vectors, and a tile stays in the cache. The sums of the last layer carry +1 where
+their class is lower than the label: a tie with a lower class then loses, as the rule of the lowest
+class wants, and an example is correct exactly when its own logit is the largest.
 """
 
 from typing import NamedTuple
@@ -21,9 +21,21 @@ from volumetry.jit import borrowed, inlined, jit
 from volumetry.networks.architecture import Network
 from volumetry.networks.forward import pool_inputs
 from volumetry.philox import below, words
+from volumetry.simd import (
+    BYTES,
+    any_set,
+    count_at_least,
+    lanes,
+    load,
+    load_like,
+    maximum,
+    splat,
+    store,
+    where_equal,
+)
 
-LANES = 32
-"""The examples of a tile are padded to a multiple of this many."""
+LANES = BYTES // 2
+"""The examples of a tile are padded to a multiple of this many: vectors of the narrowest type."""
 
 TILE = 1024
 """Most examples of a tile: a row of each array it needs fits the first-level cache."""
@@ -41,17 +53,14 @@ class Plan(NamedTuple):
         stages: int64 (stages, 10): shapes in and out, pools, offsets of weights, channels, rows.
         linears: int64 (linear layers, 4): inputs, outputs, offsets of weights and units.
         x: inputs (tiles, features, width).
-        own: (tiles, n_classes, width): -1 (all bits set) where the class is the label, else 0.
-        lower: (tiles, n_classes, width): 1 where the class is below the label, else 0; 1 for
-            class 0 of a padding example, which is therefore never correct.
+        label: (tiles, width): labels; -1 for padding, which is therefore never correct.
         n: int64 (tiles): number of examples.
     """
 
     stages: np.ndarray
     linears: np.ndarray
     x: np.ndarray
-    own: np.ndarray
-    lower: np.ndarray
+    label: np.ndarray
     n: np.ndarray
 
 
@@ -99,16 +108,14 @@ class Scratch(NamedTuple):
     Attributes:
         change: (most inputs of a layer, width): changes of the inputs of a layer.
         active: int64 (most inputs of a layer): inputs that change, listed.
-        signed: (8, width): signed sums of four changes.
-        best: (2, width): the largest logit and the own logit.
-        total: (1, width): one convolution.
+        signed: (16, width): signed sums of two groups of up to four changes.
+        rows: int64 (most rows at a time): the rows that a loop runs over.
     """
 
     change: np.ndarray
     active: np.ndarray
     signed: np.ndarray
-    best: np.ndarray
-    total: np.ndarray
+    rows: np.ndarray
 
 
 def _narrowest(bound: int, dtypes) -> np.dtype:
@@ -150,17 +157,14 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
         unit += layer.outputs
     tiles, width = _tiling(n)
     columns = _zeros((tiles, x.shape[1], width), map_dtype(network))
-    own = _zeros((tiles, network.n_classes, width), sum_dtype(network))
-    lower = _zeros(own.shape, own.dtype)
-    lower[:, 0] = 1
+    label = _zeros((tiles, width), sum_dtype(network))
+    label[:] = -1
     sizes = np.zeros(tiles, np.int64)
-    classes = np.arange(network.n_classes)[:, None]
     for tile, part in enumerate(np.array_split(np.arange(n), tiles)):
         sizes[tile] = len(part)
         columns[tile, :, : len(part)] = x[part].T
-        own[tile, :, : len(part)] = np.where(classes == y[part], -1, 0)
-        lower[tile, :, : len(part)] = classes < y[part]
-    return Plan(stages, linears, columns, own, lower, sizes)
+        label[tile, : len(part)] = y[part]
+    return Plan(stages, linears, columns, label, sizes)
 
 
 def make_states(network: Network, n: int, count: int) -> State:
@@ -197,9 +201,8 @@ def make_scratch(network: Network, n: int) -> Scratch:
     return Scratch(
         _zeros((most, width), dtype),
         np.zeros(most, np.int64),
-        _zeros((8, width), dtype),
-        _zeros((2, width), dtype),
-        _zeros((1, width), map_dtype(network)),
+        _zeros((16, width), dtype),
+        np.zeros(max([network.n_classes] + [9 * s.shape_in[0] for s in network.stages]), np.int64),
     )
 
 
@@ -210,11 +213,11 @@ def _tiling(n: int) -> tuple[int, int]:
 
 
 def _zeros(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """Zeros that start on a cache line, so that no vector of a row crosses one."""
+    """Zeros that start at a multiple of a vector's size, like the cache's lines."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
+    memory = np.zeros(size + BYTES, np.uint8)
+    start = -memory.ctypes.data % BYTES
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
@@ -226,8 +229,7 @@ def borrow(plan, states, move, scratch):
             borrowed(plan.stages),
             borrowed(plan.linears),
             borrowed(plan.x),
-            borrowed(plan.own),
-            borrowed(plan.lower),
+            borrowed(plan.label),
             borrowed(plan.n),
         ),
         State(
@@ -248,8 +250,7 @@ def borrow(plan, states, move, scratch):
             borrowed(scratch.change),
             borrowed(scratch.active),
             borrowed(scratch.signed),
-            borrowed(scratch.best),
-            borrowed(scratch.total),
+            borrowed(scratch.rows),
         ),
     )
 
@@ -407,7 +408,9 @@ def initialise(plan, state, move, weights, scratch):
     state.sums[:] = 0
     for tile in range(plan.x.shape[0]):
         for k in range(plan.linears[last, _OUTPUTS]):
-            state.sums[tile, 2 * (plan.linears[last, _L_UNIT] + k)] = plan.lower[tile, k]
+            row = 2 * (plan.linears[last, _L_UNIT] + k)
+            for e in range(plan.label.shape[1]):
+                state.sums[tile, row, e] = k < plan.label[tile, e]
     move.channels[:] = 1
     move.first_stage[0] = -1
     for layer in range(last + 1):
@@ -424,17 +427,14 @@ def initialise(plan, state, move, weights, scratch):
 @jit
 def _convolve(plan, state, move, weights, scratch, s, tile):
     """Recompute the marked channels of stage ``s`` for a tile: convolution, pooling, ReLU."""
-    channels = move.channels
-    maps = state.maps
-    map_side = state.map_side
-    stages = plan.stages
-    x = plan.x
-    total = scratch.total
+    channels, stages = move.channels, plan.stages
+    maps, map_side = state.maps, state.map_side
+    source = plan.x if s == 0 else maps
+    rows = scratch.rows
     c_in, height, width = stages[s, _C_IN], stages[s, _H_IN], stages[s, _W_IN]
     h_out, w_out = stages[s, _H_OUT], stages[s, _W_OUT]
     block = 1 << stages[s, POOLS]
-    size = x.shape[2]
-    zero = maps.dtype.type(0)
+    size = maps.shape[2]
     for channel in range(stages[s, _C_OUT]):
         mark = stages[s, _S_CHANNEL] + channel
         if not channels[mark]:
@@ -445,78 +445,73 @@ def _convolve(plan, state, move, weights, scratch, s, tile):
         for position in range(h_out * w_out):
             top, left = (position // w_out) * block, (position % w_out) * block
             out = 2 * (pixel_out + position) + side
-            # ReLU and max-pooling commute: the maximum starts at zero.
-            for e in range(size):
-                maps[tile, out, e] = zero
             for offset in range(block * block):
                 y, z = top + offset // block, left + offset % block
-                for e in range(size):
-                    total[0, e] = zero
+                # Rows to be added are listed from the front, those to be subtracted from the back.
+                added, subtracted = 0, rows.size
                 for c in range(c_in):
                     for dy in range(max(0, 1 - y), min(3, height + 1 - y)):
                         for dx in range(max(0, 1 - z), min(3, width + 1 - z)):
-                            w = weights[first + c * 9 + dy * 3 + dx]
-                            pixel = (c * height + y + dy - 1) * width + z + dx - 1
-                            if s == 0:
-                                for e in range(size):
-                                    total[0, e] += w * x[tile, pixel, e]
+                            row = (c * height + y + dy - 1) * width + z + dx - 1
+                            if s > 0:
+                                row = _map_row(stages, state, move, s - 1, row, 1)
+                            if weights[first + c * 9 + dy * 3 + dx] > 0:
+                                rows[added] = row
+                                added += 1
                             else:
-                                row = _map_row(stages, state, move, s - 1, pixel, 1)
-                                for e in range(size):
-                                    total[0, e] += w * maps[tile, row, e]
-                for e in range(size):
-                    maps[tile, out, e] = max(maps[tile, out, e], total[0, e])
+                                subtracted -= 1
+                                rows[subtracted] = row
+                for e in range(0, size, lanes(maps)):
+                    total = splat(maps, 0)
+                    # ReLU and max-pooling commute: the maximum starts at zero.
+                    most = total if offset == 0 else load(maps, (tile, out, e))
+                    for t in range(added):
+                        total = total + load(source, (tile, rows[t], e))
+                    for t in range(subtracted, rows.size):
+                        total = total - load(source, (tile, rows[t], e))
+                    store(maps, (tile, out, e), maximum(most, total))
 
 
 @inlined
 def _map_row(stages, state, move, s, pixel, candidate):
     """Row of ``maps`` that holds an output of stage ``s``: current, or candidate if it has one."""
-    channels = move.channels
-    map_side = state.map_side
     mark = stages[s, _S_CHANNEL] + pixel // (stages[s, _H_OUT] * stages[s, _W_OUT])
-    side = map_side[mark] ^ (channels[mark] & candidate)
+    side = state.map_side[mark] ^ (move.channels[mark] & candidate)
     return 2 * (stages[s, _S_ROW] + pixel) + side
 
 
 @inlined
 def _find_changes(plan, state, move, scratch, layer, tile):
     """List the inputs of a layer that change in a tile, and by how much; returns how many."""
-    channels = move.channels
-    first_stage = move.first_stage
-    listed = move.units
-    n_units = move.n_units
+    channels, first_stage = move.channels, move.first_stage
+    listed, n_units = move.units, move.n_units
     maps = state.maps
-    sums = state.sums
-    sum_side = state.sum_side
-    stages = plan.stages
-    linears = plan.linears
+    sums, sum_side = state.sums, state.sum_side
+    stages, linears = plan.stages, plan.linears
     x = plan.x
-    change = scratch.change
-    active = scratch.active
-    n_stages, size = stages.shape[0], x.shape[2]
-    # Without the casts, mixed-width arithmetic is done in 64 bits.
-    kind = sums.dtype.type
-    zero = kind(0)
+    change, active = scratch.change, scratch.active
+    n_stages, size = stages.shape[0], sums.shape[2]
+    zero = splat(sums, 0)
     n_active = 0
     if layer > 0:
         before = linears[layer - 1, _L_UNIT]
         for u in range(n_units[layer - 1]):
             i = listed[layer - 1, u]
             old = 2 * (before + i) + sum_side[before + i]
-            new = old ^ 1
             seen = zero
-            for e in range(size):
-                d = kind(max(sums[tile, new, e], zero) - max(sums[tile, old, e], zero))
-                change[n_active, e] = d
-                seen = kind(seen | d)
-            if seen != zero:
+            for e in range(0, size, lanes(sums)):
+                new = maximum(load(sums, (tile, old ^ 1, e)), zero)
+                d = new - maximum(load(sums, (tile, old, e)), zero)
+                store(change, (n_active, e), d)
+                seen = seen | d
+            if any_set(seen):
                 active[n_active] = i
                 n_active += 1
     elif n_stages == 0:
         if first_stage[0] < 0:
             for i in range(linears[0, _INPUTS]):
-                for e in range(size):
-                    change[i, e] = x[tile, i, e]
+                for e in range(0, size, lanes(sums)):
+                    store(change, (i, e), load_like(x, (tile, i, e), sums))
                 active[i] = i
             n_active = linears[0, _INPUTS]
     elif first_stage[0] < n_stages:
@@ -525,13 +520,13 @@ def _find_changes(plan, state, move, scratch, layer, tile):
             if not channels[stages[n_stages - 1, _S_CHANNEL] + i // pixels]:
                 continue
             old = _map_row(stages, state, move, n_stages - 1, i, 0)
-            new = old ^ 1
             seen = zero
-            for e in range(size):
-                d = kind(maps[tile, new, e] - maps[tile, old, e])
-                change[n_active, e] = d
-                seen = kind(seen | d)
-            if seen != zero:
+            for e in range(0, size, lanes(sums)):
+                new = load_like(maps, (tile, old ^ 1, e), sums)
+                d = new - load_like(maps, (tile, old, e), sums)
+                store(change, (n_active, e), d)
+                seen = seen | d
+            if any_set(seen):
                 active[n_active] = i
                 n_active += 1
     return n_active
@@ -540,83 +535,78 @@ def _find_changes(plan, state, move, scratch, layer, tile):
 @inlined
 def _update_sums(plan, state, move, weights, scratch, layer, tile, n_active):
     """New sums of the touched units: old sums + (new weights) . (changes of the inputs)."""
-    listed = move.units
-    n_units = move.n_units
-    sums = state.sums
-    sum_side = state.sum_side
-    linears = plan.linears
-    x = plan.x
-    change = scratch.change
-    active = scratch.active
-    outputs, unit0 = linears[layer, _OUTPUTS], linears[layer, _L_UNIT]
-    first = linears[layer, _L_WEIGHT]
-    size = x.shape[2]
-    direct = n_active % 4
-    for u in range(n_units[layer]):
-        unit = listed[layer, u]
-        old = 2 * (unit0 + unit) + sum_side[unit0 + unit]
-        new = old ^ 1
-        if direct == 0:
-            for e in range(size):
-                sums[tile, new, e] = sums[tile, old, e]
-            continue
-        w0 = weights[first + active[0] * outputs + unit]
-        if direct == 1:
-            for e in range(size):
-                sums[tile, new, e] = sums[tile, old, e] + w0 * change[0, e]
-            continue
-        w1 = weights[first + active[1] * outputs + unit]
-        if direct == 2:
-            for e in range(size):
-                sums[tile, new, e] = sums[tile, old, e] + w0 * change[0, e] + w1 * change[1, e]
-            continue
-        w2 = weights[first + active[2] * outputs + unit]
-        for e in range(size):
-            sums[tile, new, e] = (
-                sums[tile, old, e] + w0 * change[0, e] + w1 * change[1, e] + w2 * change[2, e]
-            )
-    for t in range(direct, n_active, 4):
-        _add_four(plan, state, move, weights, scratch, layer, tile, t)
+    listed, n_units = move.units, move.n_units
+    sums, sum_side = state.sums, state.sum_side
+    unit0 = plan.linears[layer, _L_UNIT]
+    if n_active == 0:
+        for u in range(n_units[layer]):
+            unit = unit0 + listed[layer, u]
+            old = 2 * unit + sum_side[unit]
+            for e in range(0, sums.shape[2], lanes(sums)):
+                store(sums, (tile, old ^ 1, e), load(sums, (tile, old, e)))
+    for t in range(0, n_active, 8):
+        _add_changes(plan, state, move, weights, scratch, layer, tile, t, min(n_active - t, 8))
 
 
 @jit
-def _add_four(plan, state, move, weights, scratch, layer, tile, t):
-    """Add four changes of inputs to every touched unit.
+def _add_changes(plan, state, move, weights, scratch, layer, tile, t, count):
+    """Add the changes t..t + count - 1 of inputs, at most eight, to every touched unit.
 
-    With weights of +-1 they have only eight sums up to a sign: made once, each unit then takes one
-    addition instead of four.
+    With weights of +-1, four of them have only eight sums up to a sign: made once, each unit then
+    takes one addition instead of four.
     """
-    listed = move.units
-    n_units = move.n_units
-    sums = state.sums
-    sum_side = state.sum_side
-    linears = plan.linears
-    x = plan.x
-    change = scratch.change
-    active = scratch.active
-    signed = scratch.signed
-    outputs, unit0 = linears[layer, _OUTPUTS], linears[layer, _L_UNIT]
-    first = linears[layer, _L_WEIGHT]
-    size = x.shape[2]
-    for c in range(8):
-        s1, s2, s3 = 1 - 2 * (c & 1), 1 - (c & 2), 1 - ((c & 4) >> 1)
-        for e in range(size):
-            signed[c, e] = (
-                change[t, e] + s1 * change[t + 1, e] + s2 * change[t + 2, e] + s3 * change[t + 3, e]
-            )
-    r0, r1 = first + active[t] * outputs, first + active[t + 1] * outputs
-    r2, r3 = first + active[t + 2] * outputs, first + active[t + 3] * outputs
+    listed, n_units = move.units, move.n_units
+    sums, sum_side = state.sums, state.sum_side
+    active, signed = scratch.active, scratch.signed
+    outputs, unit0 = plan.linears[layer, _OUTPUTS], plan.linears[layer, _L_UNIT]
+    first = plan.linears[layer, _L_WEIGHT]
+    size = sums.shape[2]
+    some, more = min(count, 4), max(count - 4, 0)
+    _tabulate(scratch, t, some, 0)
+    if more > 0:
+        _tabulate(scratch, t + 4, more, 8)
     for u in range(n_units[layer]):
         unit = listed[layer, u]
         new = 2 * (unit0 + unit) + (sum_side[unit0 + unit] ^ 1)
-        w = weights[r0 + unit]
-        c = (
-            (w != weights[r1 + unit])
-            + 2 * (w != weights[r2 + unit])
-            + 4 * (w != weights[r3 + unit])
-        )
-        for e in range(size):
-            sums[tile, new, e] += w * signed[c, e]
+        base = new ^ 1 if t == 0 else new
+        a, w = _signs(weights, active, first + unit, outputs, t, some)
+        a_sign = splat(sums, w)
+        if more > 0:
+            b, w = _signs(weights, active, first + unit, outputs, t + 4, more)
+            b_sign = splat(sums, w)
+            for e in range(0, size, lanes(sums)):
+                total = a_sign * load(signed, (a, e)) + b_sign * load(signed, (8 + b, e))
+                store(sums, (tile, new, e), load(sums, (tile, base, e)) + total)
+        else:
+            for e in range(0, size, lanes(sums)):
+                total = load(sums, (tile, base, e)) + a_sign * load(signed, (a, e))
+                store(sums, (tile, new, e), total)
+
+
+@inlined
+def _tabulate(scratch, t, count, row):
+    """Signed sums of ``count`` changes: row + c subtracts change j where bit j - 1 of c is set."""
+    change, signed = scratch.change, scratch.signed
+    size = change.shape[1]
+    for e in range(0, size, lanes(change)):
+        store(signed, (row, e), load(change, (t, e)))
+    for j in range(1, count):
+        half = 1 << (j - 1)
+        for c in range(row, row + half):
+            for e in range(0, size, lanes(change)):
+                total, d = load(signed, (c, e)), load(change, (t + j, e))
+                store(signed, (c, e), total + d)
+                store(signed, (c + half, e), total - d)
+
+
+@inlined
+def _signs(weights, active, first, outputs, t, count):
+    """Row of the table of ``_tabulate`` with a unit's weights, and the sign that it needs."""
+    w = weights[first + active[t] * outputs]
+    row = 0
+    for j in range(1, count):
+        row |= np.int64(w != weights[first + active[t + j] * outputs]) << (j - 1)
+    return row, w
 
 
 @inlined
@@ -624,61 +614,52 @@ def _add_flips(plan, state, move, weights, layer, tile):
     """Add what the flipped weights of a layer do to its sums: 2 (new weight) (old input)."""
     flips = move.flips
     maps = state.maps
-    sums = state.sums
-    sum_side = state.sum_side
-    stages = plan.stages
-    linears = plan.linears
+    sums, sum_side = state.sums, state.sum_side
+    stages, linears = plan.stages, plan.linears
     x = plan.x
-    n_stages, size = stages.shape[0], x.shape[2]
+    n_stages, size = stages.shape[0], sums.shape[2]
     outputs, unit0 = linears[layer, _OUTPUTS], linears[layer, _L_UNIT]
-    zero = sums.dtype.type(0)
+    zero = splat(sums, 0)
     for t in range(flips.size):
         index = flips[t] - linears[layer, _L_WEIGHT]
         if index < 0 or index >= linears[layer, _INPUTS] * outputs:
             continue
         i, unit = index // outputs, index % outputs
-        twice = 2 * weights[flips[t]]
+        twice = splat(sums, 2 * weights[flips[t]])
         new = 2 * (unit0 + unit) + (sum_side[unit0 + unit] ^ 1)
         if layer > 0:
             before = linears[layer - 1, _L_UNIT] + i
             row = 2 * before + sum_side[before]
-            for e in range(size):
-                sums[tile, new, e] += twice * max(sums[tile, row, e], zero)
-        elif n_stages == 0:
-            for e in range(size):
-                sums[tile, new, e] += twice * x[tile, i, e]
+            for e in range(0, size, lanes(sums)):
+                value = maximum(load(sums, (tile, row, e)), zero)
+                store(sums, (tile, new, e), load(sums, (tile, new, e)) + twice * value)
         else:
-            row = _map_row(stages, state, move, n_stages - 1, i, 0)
-            for e in range(size):
-                sums[tile, new, e] += twice * maps[tile, row, e]
+            row = i if n_stages == 0 else _map_row(stages, state, move, n_stages - 1, i, 0)
+            source = x if n_stages == 0 else maps
+            for e in range(0, size, lanes(sums)):
+                value = load_like(source, (tile, row, e), sums)
+                store(sums, (tile, new, e), load(sums, (tile, new, e)) + twice * value)
 
 
 @inlined
 def _count_correct(plan, state, move, scratch, tile):
     """Correct examples of a tile under the candidate: those whose own logit is the largest."""
     touched = move.touched
-    sums = state.sums
-    sum_side = state.sum_side
-    linears = plan.linears
-    x = plan.x
-    own = plan.own
-    best = scratch.best
-    last = linears.shape[0] - 1
-    unit0 = linears[last, _L_UNIT]
-    size = x.shape[2]
-    kind = sums.dtype.type
-    for k in range(linears[last, _OUTPUTS]):
+    sums, sum_side = state.sums, state.sum_side
+    rows, label = scratch.rows, plan.label
+    last = plan.linears.shape[0] - 1
+    unit0, classes = plan.linears[last, _L_UNIT], plan.linears[last, _OUTPUTS]
+    for k in range(classes):
         # The other side of a logit is its candidate only where the move touched it.
-        row = 2 * (unit0 + k) + (sum_side[unit0 + k] ^ touched[unit0 + k])
-        if k == 0:
-            for e in range(size):
-                best[0, e] = sums[tile, row, e]
-                best[1, e] = sums[tile, row, e] & own[tile, k, e]
-        else:
-            for e in range(size):
-                best[0, e] = max(best[0, e], sums[tile, row, e])
-                best[1, e] |= sums[tile, row, e] & own[tile, k, e]
-    correct = kind(0)
-    for e in range(size):
-        correct = kind(correct + kind(best[1, e] >= best[0, e]))
-    return np.int64(correct)
+        rows[k] = 2 * (unit0 + k) + (sum_side[unit0 + k] ^ touched[unit0 + k])
+    lowest = splat(sums, np.iinfo(sums.dtype).min)
+    correct = 0
+    for e in range(0, sums.shape[2], lanes(sums)):
+        own = best = lowest
+        labels = load(label, (tile, e))
+        for k in range(classes):
+            value = load(sums, (tile, rows[k], e))
+            best = maximum(best, value)
+            own = where_equal(labels, splat(sums, k), value, own)
+        correct += count_at_least(own, best)
+    return correct

@@ -453,19 +453,22 @@ class _Sampler:
         low, high = np.array(bounds).T
         windows = _fixed(learned.log_weight, low, high)
         rounds = max(2, int(p.block_sweeps * _ROUNDS_A_SWEEP))
-        test_every = 4 * _ROUNDS_A_SWEEP - 1  # odd, like the moves of a round
+        # Rare enough that tests below A = n take a fraction of the time; odd, like the moves of a
+        # round. A test costs about N / (9 n) rounds of one window.
+        test_every = max(4 * _ROUNDS_A_SWEEP - 1, self.n_test // (2 * self.n) | 1)
         blocks: list[list] = []
+        note = ""
         while True:
             top = int(high[-1])
             blocks.append(self._run([windows] * len(self.sets), rounds, moves, top, test_every))
             done = len(blocks)
-            if done < p.max_blocks and (done < p.min_blocks or done % 4):
-                continue
-            estimate = _estimate(windows.log_weight, blocks, bulk, self.n_test)
-            complaints = _complaints(p, estimate, blocks)
-            if done >= p.max_blocks or not complaints:
-                break
-            progress.update(done, p.max_blocks, complaints[0])
+            if done == p.max_blocks or (done >= p.min_blocks and done % 4 == 0):
+                estimate = _estimate(windows.log_weight, blocks, bulk, self.n_test)
+                complaints = _complaints(p, estimate, blocks)
+                if done == p.max_blocks or not complaints:
+                    break
+                note = complaints[0]
+            progress.update(done, p.max_blocks, note)
         if not np.isfinite(estimate.log_p[self.n]):
             complaints.insert(
                 0,
