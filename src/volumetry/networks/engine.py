@@ -134,15 +134,8 @@ def map_dtype(network: Network) -> np.dtype:
     return _narrowest(max(bounds), (np.int16, np.int32, np.int64))
 
 
-def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
-    """Lay out a set of examples for incremental evaluation.
-
-    Args:
-        x: integers (n, *input_shape), none beyond ``network.input_bound``.
-        y: labels (n,), 0..n_classes-1.
-    """
-    n = len(x)
-    x = pool_inputs(network, np.asarray(x)).reshape(n, -1)
+def layer_tables(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """``Plan.stages`` and ``Plan.linears``: what kernels have to know of the layers."""
     stages = np.zeros((len(network.stages), 10), np.int64)
     linears = np.zeros((len(network.linears), 4), np.int64)
     weight = channel = pixel = unit = 0
@@ -155,6 +148,18 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
         record[:] = layer.inputs, layer.outputs, weight, unit
         weight += layer.n_weights
         unit += layer.outputs
+    return stages, linears
+
+
+def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
+    """Lay out a set of examples for incremental evaluation.
+
+    Args:
+        x: integers (n, *input_shape), none beyond ``network.input_bound``.
+        y: labels (n,), 0..n_classes-1.
+    """
+    n = len(x)
+    x = pool_inputs(network, np.asarray(x)).reshape(n, -1)
     tiles, width = _tiling(n)
     columns = _zeros((tiles, x.shape[1], width), map_dtype(network))
     label = _zeros((tiles, width), sum_dtype(network))
@@ -164,7 +169,7 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
         sizes[tile] = len(part)
         columns[tile, :, : len(part)] = x[part].T
         label[tile, : len(part)] = y[part]
-    return Plan(stages, linears, columns, label, sizes)
+    return Plan(*layer_tables(network), columns, label, sizes)
 
 
 def make_states(network: Network, n: int, count: int) -> State:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.jit import inlined, jit
-from volumetry.networks.engine import POOLS, make_plan, sum_dtype
+from volumetry.networks.engine import POOLS, layer_tables, sum_dtype
 from volumetry.networks.forward import count_correct, pool_inputs
 from volumetry.philox import draw_weights, fill_signs
 from volumetry.progress import Progress
@@ -53,7 +53,7 @@ def run(
     """
     network = problem.network
     kind = sum_dtype(network)
-    plan = make_plan(network, problem.x_train[:1], problem.y_train[:1])
+    stages, linears = layer_tables(network)
     x = pool_inputs(network, problem.x_train).astype(kind)
     x = np.ascontiguousarray(x.reshape(len(x), -1))
     y = np.ascontiguousarray(problem.y_train, dtype=np.int64)
@@ -68,9 +68,7 @@ def run(
         values = np.empty((2, room), kind)
         found = np.empty(_CHUNK, np.int64)
         stop = min(first + _CHUNK, parameters.max_guesses)
-        count = _check(
-            plan.stages, plan.linears, x, y, weights, values, np.uint64(seed), first, stop, found
-        )
+        count = _check(stages, linears, x, y, weights, values, np.uint64(seed), first, stop, found)
         return found[:count]
 
     progress = Progress("guess and check", "guesses")
