@@ -1,6 +1,4 @@
-"""Small random problems, and their exact density of states by enumeration of all weights."""
-
-from dataclasses import dataclass
+"""Small random problems, and their exact density of states by plain evaluation of all weights."""
 
 import numpy as np
 
@@ -8,51 +6,54 @@ from volumetry.networks import build_network
 from volumetry.networks.forward import predict
 from volumetry.samplers.problem import Problem
 
-_SHAPES = [
+_SHAPES = [  # layers, input shape, classes: 8 to 16 weights
     ((), (5,), 2),
     ((), (4,), 3),
+    ((), (3,), 4),
+    ((), (8,), 2),
     (("linear 2",), (3,), 2),
+    (("linear 2",), (3,), 3),
+    (("linear 2",), (6,), 2),
     (("linear 2", "linear 2"), (2,), 2),
+    (("linear 3",), (2,), 2),
+    (("linear 3",), (3,), 2),
     (("conv 1",), (1, 1, 1), 2),
     (("conv 1", "pool"), (1, 2, 2), 2),
-    (("linear 3",), (2,), 2),
+    (("pool", "linear 2"), (1, 4, 4), 2),
 ]
 
 
-@dataclass(frozen=True)
-class Exact:
-    """What enumeration says, over A = 0..n.
-
-    Attributes:
-        log_g: ln of the number of weight settings; -inf where there is none.
-        accuracy: mean test accuracy at A; NaN where there is no weight setting.
-    """
-
-    log_g: np.ndarray
-    accuracy: np.ndarray
-
-
 def random_problem(number: int) -> Problem:
-    """A reproducible problem with 8 to 12 weights; labels are random, so some A may be missing."""
+    """A reproducible problem with 8 to 16 weights.
+
+    Labels are random, so some A may be missing. Every fourth problem has repeated examples, every
+    fifth labels that a network of the same shape gave, every seventh a single label.
+    """
     rng = np.random.default_rng(number)
     layers, shape, classes = _SHAPES[number % len(_SHAPES)]
     network = build_network(layers, shape, classes, 5)
-    n, n_test = int(rng.integers(3, 9)), 20
+    n, n_test = int(rng.integers(2, 17)), 20
     x = rng.integers(-5, 6, (n + n_test, *shape))
     y = rng.integers(0, classes, n + n_test)
+    if number % 4 == 3:
+        x[: n // 2] = x[n // 2 : n // 2 * 2]
+    if number % 5 == 4:
+        weights = (2 * rng.integers(0, 2, network.n_weights) - 1).astype(np.int8)
+        y = predict(network, weights, x)
+    if number % 7 == 6:
+        y[:n] = y[0]
     return Problem(network, x[:n], y[:n], x[n:], y[n:], x[:0], y[:0])
 
 
-def enumerate_states(problem: Problem) -> Exact:
-    """Evaluate every weight setting with the plain forward pass."""
-    n, m = len(problem.y_train), problem.network.n_weights
+def plain_counts(problem: Problem) -> np.ndarray:
+    """How many weight settings have each (A, correct test examples): (n + 1, N + 1)."""
+    n, n_test = len(problem.y_train), len(problem.y_test)
+    m = problem.network.n_weights
     x = np.concatenate([problem.x_train, problem.x_test])
     y = np.concatenate([problem.y_train, problem.y_test])
-    count, accuracy = np.zeros(n + 1), np.zeros(n + 1)
+    counts = np.zeros((n + 1, n_test + 1), np.int64)
     for number in range(2**m):
         weights = (2 * (number >> np.arange(m) & 1) - 1).astype(np.int8)
         right = predict(problem.network, weights, x) == y
-        count[right[:n].sum()] += 1
-        accuracy[right[:n].sum()] += right[n:].mean()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Exact(np.log(count), accuracy / count)
+        counts[right[:n].sum(), right[n:].sum()] += 1
+    return counts

@@ -1,26 +1,32 @@
 """rewl against exhaustive enumeration, Guess & Check, and itself."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from enumeration import enumerate_states, random_problem
+from enumeration import random_problem
 
-from volumetry.samplers import guess_and_check, rewl
+from volumetry.samplers import enumeration, guess_and_check, rewl
+from volumetry.samplers.enumeration import EnumerateParameters
 from volumetry.samplers.rewl import RewlParameters, plan_windows
 
-QUICK = RewlParameters(block_sweeps=20, min_blocks=16, max_blocks=160)
-PROBLEMS = 21
+QUICK = RewlParameters(max_blocks=100)
+PROBLEMS = 78
+
+
+def exact_result(problem):
+    return enumeration.run(problem, EnumerateParameters())
 
 
 @pytest.fixture(scope="module")
 def compared():
     """(exact, estimated) for every problem."""
-    pairs = []
-    for number in range(PROBLEMS):
-        problem = random_problem(number)
-        pairs.append((enumerate_states(problem), rewl.run(problem, QUICK, 100 + number)))
-    return pairs
+    problems = [random_problem(number) for number in range(PROBLEMS)]
+    return [
+        (exact_result(problem), rewl.run(problem, QUICK, 100 + number))
+        for number, problem in enumerate(problems)
+    ]
 
 
 def test_the_same_values_of_a_are_reachable(compared):
@@ -29,24 +35,27 @@ def test_the_same_values_of_a_are_reachable(compared):
 
 
 def test_log_g_agrees_with_enumeration_within_its_errors(compared):
-    """About 110 comparisons, two thirds of them independent, so |z| up to 4 happens by chance."""
-    z = np.concatenate(
-        [
-            ((estimate.log_g - exact.log_g) / estimate.log_g_stderr).values[
-                np.isfinite(exact.log_g)
-            ]
-            for exact, estimate in compared
-        ]
-    )
-    assert len(z) > 90
-    assert np.isfinite(z).all()
-    assert np.abs(z).max() < 4
-    assert 0.6 < np.mean(z**2) < 1.6
+    """Some 500 comparisons, two thirds of them independent: |z| > 4.5 in one suite of 300."""
+    z = []
+    for exact, estimate in compared:
+        reachable = np.isfinite(exact.log_g.values)
+        difference = (estimate.log_g - exact.log_g).values[reachable]
+        if len(difference) > 1:
+            z.extend(difference / estimate.log_g_stderr.values[reachable])
+        else:  # every weight setting has the same A
+            assert np.abs(difference).max() < 1e-9
+    z = np.array(z)
+    known = np.isfinite(z)  # no error is given where one group of walkers alone met an A
+    assert known.sum() > 400
+    assert known.mean() > 0.99
+    assert np.abs(z[known]).max() < 4.5
+    assert 0.7 < np.mean(z[known] ** 2) < 1.35
+    assert 0.92 < np.mean(np.abs(z[known]) < 1.96) < 0.98
 
 
 def test_the_errors_are_small_enough_to_mean_something(compared):
     errors = np.concatenate([e.log_g_stderr.values[np.isfinite(x.log_g)] for x, e in compared])
-    assert np.median(errors) < 0.1
+    assert np.nanmedian(errors) < 0.1
 
 
 def test_accuracy_at_each_a_agrees_with_enumeration(compared):
@@ -55,10 +64,11 @@ def test_accuracy_at_each_a_agrees_with_enumeration(compared):
     for exact, estimate in compared:
         error = estimate.accuracy_given_A_stderr.values
         use = (estimate.tests_at_A.values >= 300) & (error > 1e-6)
-        z.extend((estimate.accuracy_given_A.values - exact.accuracy)[use] / error[use])
-    assert len(z) > 40
-    assert np.abs(z).max() < 4
-    assert 0.5 < np.mean(np.square(z)) < 1.7
+        difference = estimate.accuracy_given_A.values - exact.accuracy_given_A.values
+        z.extend(difference[use] / error[use])
+    assert len(z) > 150
+    assert np.abs(z).max() < 4.5
+    assert 0.7 < np.mean(np.square(z)) < 1.4
 
 
 def test_density_of_states_sums_to_all_weights(compared):
@@ -79,12 +89,20 @@ def test_an_unreachable_fit_is_reported_and_not_converged(compared):
 
 def test_a_budget_too_small_is_reported_as_not_converged():
     parameters = RewlParameters(
-        rung_sweeps=0.5, learning_sweeps=2, block_sweeps=2, min_blocks=4, max_blocks=4
+        rung_sweeps=0.5, learning_sweeps=2, block_sweeps=0.5, min_blocks=4, max_blocks=4
     )
-    estimate = rewl.run(random_problem(3), parameters, 1)
+    estimate = rewl.run(random_problem(6), parameters, 1)
     assert estimate.converged == 0
     assert "standard error of ln V" in estimate.attrs["verdict"]
     assert np.isfinite(estimate.log_volume)
+
+
+def test_a_constant_a_is_no_lack_of_samples():
+    problem = random_problem(0)
+    alike = replace(problem, x_train=problem.x_train * 0, y_train=problem.y_train * 0)
+    estimate = rewl.run(alike, QUICK, 1)
+    assert estimate.converged == 1, estimate.attrs["verdict"]
+    assert estimate.log_volume == pytest.approx(0, abs=1e-12)
 
 
 def test_two_threads_give_the_same_result_as_one():
@@ -96,26 +114,27 @@ def test_two_threads_give_the_same_result_as_one():
 
 def test_several_windows_agree_with_enumeration():
     problem = random_problem(7)
-    exact = enumerate_states(problem)
+    exact = exact_result(problem)
     parameters = RewlParameters(window_cost=6, block_sweeps=40, min_blocks=40, max_blocks=80)
     estimate = rewl.run(problem, parameters, 3)
     assert estimate.sizes["window"] > 2
     assert (estimate.exchange_acceptance.values[:-1] > 0.05).all()
     assert estimate.round_trips > 10
-    z = (estimate.log_g.values - exact.log_g) / estimate.log_g_stderr.values
+    z = ((estimate.log_g - exact.log_g) / estimate.log_g_stderr).values
+    z = z[np.isfinite(exact.log_g.values)]
     assert np.abs(z).max() < 4
 
 
 @pytest.mark.parametrize("number", [0, 7, 14])
 def test_guess_and_check_agrees_with_enumeration(number):
     problem = random_problem(number + 14)
-    exact = enumerate_states(problem)
-    log_volume = exact.log_g[-1] - problem.network.n_weights * np.log(2)
+    exact = exact_result(problem)
     parameters = guess_and_check.GuessAndCheckParameters(hits=400, max_guesses=200_000)
     result = guess_and_check.run(problem, parameters, 11)
-    if np.isfinite(log_volume):
-        assert abs(result.log_volume - log_volume) < 4 * result.log_volume_stderr
-        assert abs(result.test_accuracy - exact.accuracy[-1]) <= 4 * result.test_accuracy_stderr
+    if np.isfinite(exact.log_volume):
+        assert abs(result.log_volume - exact.log_volume) < 4 * result.log_volume_stderr
+        error = 4 * result.test_accuracy_stderr
+        assert abs(result.test_accuracy - exact.test_accuracy) <= error
     else:
         assert result.hits == 0
 

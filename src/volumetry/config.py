@@ -21,6 +21,7 @@ from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
+from volumetry.samplers import check_enumerable
 
 _LARGEST_N_VALIDATION = 200
 
@@ -122,6 +123,11 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         for dataset, description in descriptions.items()
         for architecture in config["architectures"]
     }
+    if "enumerate" in config["samplers"]:
+        most = config["samplers"]["enumerate"]["max_weights"]
+        for (dataset, architecture), network in networks.items():
+            path = f"architectures.{architecture} on datasets.{dataset}"
+            _located(path, check_enumerable, network.n_weights, most)
     return Study(config, descriptions, networks)
 
 

@@ -95,12 +95,15 @@ def statistical_inefficiency(traces: np.ndarray) -> float:
         traces: (chains, samples).
 
     Returns:
-        At least 1; 1 for a constant trace.
+        From 1 to the length of a chain; the latter if none ever moves, for then each tells one
+        thing.
     """
     chains, length = traces.shape
     x = traces - traces.mean()
     variance = np.mean(x**2)
-    if length < 4 or variance == 0:
+    if variance == 0:
+        return float(length)
+    if length < 4:
         return 1.0
     size = 1 << (2 * length - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(x, size, axis=1)) ** 2
@@ -109,7 +112,7 @@ def statistical_inefficiency(traces: np.ndarray) -> float:
     pairs = rho[: length // 2 * 2].reshape(-1, 2).sum(axis=1)
     stop = np.flatnonzero(pairs <= 0)
     pairs = pairs[: stop[0]] if len(stop) else pairs
-    return float(max(1.0, 2 * pairs.sum() - 1))
+    return float(np.clip(2 * pairs.sum() - 1, 1.0, length))
 
 
 def split_r_hat(traces: np.ndarray) -> float:

@@ -36,7 +36,7 @@ rule train_networks:
 
 use rule train_networks as guess_networks with:
     wildcard_constraints:
-        sampler="guess_and_check",
+        sampler="guess_and_check|enumerate",
 
 
 use rule train_networks as sample_interpolators with:

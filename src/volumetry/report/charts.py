@@ -34,6 +34,7 @@ STYLES = {
     "sam": Style("SAM", _PINK, "triangle-up"),
     "guess_and_check": Style("Guess & Check", _GREEN, "diamond"),
     "rewl": Style("Random interpolator (REWL)", _INK, "cross"),
+    "enumerate": Style("All weight settings (exact)", _VERMILION, "square"),
 }
 TRAINED = ("gd", "sgd", "sam")
 """The samplers whose advantage over the random interpolator is the question."""
@@ -270,7 +271,7 @@ _NO_HIT = Style("Guess & Check, no hit: 95 % upper limit", _GREEN, "triangle-dow
 
 
 def log_volume(study: xr.Dataset) -> alt.TopLevelMixin:
-    """Log-volume against n: the mean of rewl, and over it each run of Guess & Check.
+    """Log-volume against n: the means of rewl and enumerate, and each run of Guess & Check.
 
     A small cross is the run of rewl in the same replicate as a run of Guess & Check with hits.
     """
@@ -278,7 +279,7 @@ def log_volume(study: xr.Dataset) -> alt.TopLevelMixin:
     parts = panels(study.assign(known=known.where(known)), "known")
     tables = [(title, _log_volumes(part)) for title, part in parts]
     shown = {label for _, rows in tables for label in rows["label"]}
-    styles = [style("rewl"), style("guess_and_check"), _NO_HIT]
+    styles = [style("rewl"), style("enumerate"), style("guess_and_check"), _NO_HIT]
     legend = _legend("label", [each for each in styles if each.label in shown])
     charts = []
     for title, rows in tables:
@@ -304,9 +305,9 @@ def log_volume(study: xr.Dataset) -> alt.TopLevelMixin:
 
 
 def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
-    """Means of rewl (without a replicate), and for each run of Guess & Check: its log-volume and
-    that of rewl in the same replicate, or without a hit its upper limit."""
-    means = _table(part, "log_volume_mean").query("sampler == 'rewl'")
+    """Means of rewl and enumerate (without a replicate), and for each run of Guess & Check: its
+    log-volume and that of rewl in the same replicate, or without a hit its upper limit."""
+    means = _table(part, "log_volume_mean").query("sampler in ('rewl', 'enumerate')")
     columns = {"log_volume": "value", "log_volume_low": "low", "log_volume_high": "high"}
     runs = _rows(part, columns | {"volume_difference": "difference", "converged": "converged"})
     runs = runs[(runs["sampler"] == "guess_and_check") | runs["difference"].notna()]

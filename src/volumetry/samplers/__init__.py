@@ -6,7 +6,7 @@ This file imports none of them, so that a job pays only for the one it runs.
 from collections.abc import Callable
 from importlib import import_module
 
-from volumetry.errors import ConfigError
+from volumetry.errors import ConfigError, NetworkError
 
 SAMPLERS: dict[str, str] = {
     "gd": "volumetry.samplers.training",
@@ -14,6 +14,7 @@ SAMPLERS: dict[str, str] = {
     "sam": "volumetry.samplers.training",
     "guess_and_check": "volumetry.samplers.guess_and_check",
     "rewl": "volumetry.samplers.rewl",
+    "enumerate": "volumetry.samplers.enumeration",
 }
 """The module of each sampler: ``PARAMETERS[name]`` is its frozen dataclass of parameters, and
 ``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``."""
@@ -32,3 +33,17 @@ def load(name: str) -> tuple[type, Callable]:
         raise ConfigError(f"unknown sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
     module = import_module(SAMPLERS[name])
     return module.PARAMETERS[name], module.run
+
+
+def check_enumerable(n_weights: int, max_weights: int) -> None:
+    """Refuse to enumerate a network with too many weights.
+
+    Raises:
+        NetworkError: more weights than ``max_weights``.
+    """
+    if n_weights > max_weights:
+        raise NetworkError(
+            f"enumerate would visit all 2^{n_weights} weight settings, and max_weights = "
+            f"{max_weights}: use fewer inputs or a smaller network, raise max_weights (each more "
+            "doubles the time), or measure with rewl"
+        )

@@ -41,7 +41,7 @@ from volumetry.samplers.problem import Problem, common_result
 
 @dataclass(frozen=True)
 class RewlParameters:
-    """Parameters of the sampler; a *sweep* is n_weights / flips moves of one walker.
+    """Parameters of the sampler; a *sweep* is n_weights / flips moves of one walker, at least 300.
 
     Attributes:
         flips: weights flipped by a move; odd, since an even number can never change the parity of
@@ -81,6 +81,7 @@ PARAMETERS = {"rewl": RewlParameters}
 
 _ENOUGH_NATS = 0.05
 _LARGEST_BETA = 40.0
+_LEAST_SWEEP = 300
 _ROUNDS_A_SWEEP = 4
 _GROUPS = 8
 _TRIALS = 4
@@ -202,7 +203,7 @@ class _Sampler:
         most = max(1, self.network.n_weights - 1)
         self.flips = min(parameters.flips, most - 1 + most % 2)
         self.parameters = parameters
-        self.sweep = max(1, self.network.n_weights // self.flips)
+        self.sweep = max(_LEAST_SWEEP, self.network.n_weights // self.flips)
         self.moves = 0
         plan = make_plan(self.network, problem.x_train, problem.y_train)
         test_plan = make_plan(self.network, problem.x_test, problem.y_test)
@@ -287,9 +288,13 @@ class _Sampler:
                 moves = self._odd(self.parameters.rung_sweeps, 32)
                 self._run([window] * len(self.sets), 8, moves, self.n + 1, 0)
                 tallies = self._run([window] * len(self.sets), 24, moves, self.n + 1, 0)
-                traces = np.concatenate([t.trace for t in tallies])
                 rung = sum(t.visits[0] for t in tallies)
-                rungs.append((beta, rung, traces))
+                # A walker that never left its A says nothing about how that compares with others.
+                moved = [t for t in tallies if t.changes.any()]
+                telling = moved if rungs else tallies
+                if telling:
+                    traces = np.concatenate([t.trace for t in telling])
+                    rungs.append((beta, sum(t.visits[0] for t in telling), traces))
                 changes += sum(t.changes[0] for t in tallies)
                 visits += rung
                 snapshots += [w.weights[0].copy() for w in self.sets]
@@ -298,7 +303,7 @@ class _Sampler:
                 spread = np.sqrt(np.average((levels - mean) ** 2, weights=rung))
                 seen = np.flatnonzero(visits)
                 end = seen[-1] if direction > 0 else seen[0]
-                at_end = at_end + 1 if rung[end] > 0.5 * rung.sum() else 0
+                at_end = at_end + 1 if rung[end] > 0.5 * rung.sum() or not moved else 0
                 progress.update(abs(beta), _LARGEST_BETA, f"beta {beta:.2f}, <A> {mean:.1f}")
         rungs.sort(key=lambda rung: rung[0])
         beta = np.array([0.0] + [b for b, _, _ in rungs])
@@ -416,6 +421,7 @@ class _Sampler:
         # The annealed rungs only hold the pieces together: they were not in equilibrium.
         counts, log_weight = [_RUNG_SHARE * ladder.counts], [ladder.log_weight]
         counts[0][0] = ladder.counts[0]
+        populated = inside & np.isfinite(ladder.log_p)
         memory = ladder.longest_memory(bounds)
         parts = 2 ** np.arange(_TRIALS)
         progress = Progress("rewl, trials", "trials")
@@ -430,7 +436,8 @@ class _Sampler:
             memory = slow * moves
             visits = sum(t.visits for t in tallies)
             share = visits / visits.sum(axis=1, keepdims=True)
-            counts.append(share * (traces[0].size / slow)[:, None])
+            # One sample of each A on top: what a short trial missed is not made ever likelier.
+            counts.append(share * (traces[0].size / slow)[:, None] + populated)
             log_weight.append(windows.log_weight)
             log_p, _ = multi_histogram(np.concatenate(counts), np.concatenate(log_weight))
             learned.log_weight[:] = _window_weights(log_p, inside)
@@ -648,7 +655,7 @@ def _complaints(parameters, estimate, blocks) -> list[str]:
         if rate < _LEAST_EXCHANGE:
             complaints.append(f"windows {w} and {w + 1} exchange at a rate of {rate:.3g} only")
     samples, r_hat = estimate.effective_samples, [split_r_hat(t) for t in _traces(blocks)]
-    if samples.min() < _LEAST_SAMPLES:
+    if samples.min() < _LEAST_SAMPLES and np.isfinite(estimate.log_p).sum() > 1:
         complaints.append(
             f"window {samples.argmin()} has {samples.min():.0f} effective samples, "
             f"fewer than {_LEAST_SAMPLES}"
