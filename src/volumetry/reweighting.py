@@ -42,7 +42,7 @@ def multi_histogram(
     log_w, totals = log_w[used], totals[used]
     f = np.zeros(len(used)) if free_energy is None else free_energy[used] - free_energy[used[0]]
     if free_energy is None:
-        f = _chain_free_energies(counts_b[used], log_w)
+        f = _joined_free_energies(counts_b[used], log_w)
 
     for _ in range(500):
         log_terms = np.log(totals)[:, None] + log_w + f[:, None]
@@ -69,20 +69,24 @@ def multi_histogram(
     return log_p, all_f
 
 
-def _chain_free_energies(counts: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
-    """A first guess: join each ensemble to the density estimated from those before it."""
+def _joined_free_energies(counts: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
+    """A first guess: from ensemble 0 on, join the one that shares most with those joined so far."""
     f = np.zeros(len(counts))
     log_p = np.full(counts.shape[1], -np.inf)
-    for k in range(len(counts)):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            own = np.log(counts[k] / counts[k].sum()) - log_weight[k]
+    share = counts / counts.sum(axis=1, keepdims=True)
+    left = list(range(len(counts)))
+    while left:
+        joined = np.isfinite(log_p)
+        k = max(left, key=lambda k: share[k][joined].sum())
+        left.remove(k)
         seen = counts[k] > 0
-        common = seen & np.isfinite(log_p)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.log(share[k]) - log_weight[k]
+        common = seen & joined
         if common.any():
             f[k] = np.average(own[common] - log_p[common], weights=counts[k][common])
-        own = own - f[k]
-        fresh = seen & ~np.isfinite(log_p)
-        log_p[fresh] = own[fresh]
+        fresh = seen & ~joined
+        log_p[fresh] = own[fresh] - f[k]
     return f
 
 
