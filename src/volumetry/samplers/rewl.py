@@ -517,8 +517,9 @@ class _Estimate:
         accuracy, accuracy_stderr: mean test accuracy at A; NaN where it was not evaluated.
         tests: test evaluations.
         effective_samples: (W,): independent samples of A in each window.
-        agreement: (W,): probability of a larger chi-squared between a window's histogram and that
-            of the ensemble below it (the uniform draws, for the lowest) over their common A.
+        agreement: (W,): probability of a larger chi-squared between the histograms of a window and
+            the one below it over their common A; NaN for the lowest.
+        bulk_agreement: the same for the uniform draws and the window that holds most of them.
     """
 
     log_p: np.ndarray
@@ -528,6 +529,7 @@ class _Estimate:
     tests: np.ndarray
     effective_samples: np.ndarray
     agreement: np.ndarray
+    bulk_agreement: float
 
 
 @dataclass
@@ -574,6 +576,7 @@ def _estimate(weight: np.ndarray, blocks: list, bulk: _Bulk, n_test: int) -> _Es
     log_weight = np.concatenate([np.zeros((1, weight.shape[1])), weight])
     total = counts.sum(axis=0)
     log_p, f = multi_histogram(total, log_weight)
+    bulk_pair = [0, 1 + int((total[0] * np.isfinite(weight)).sum(axis=1).argmax())]
     tests = collect("tests") + regroup(bulk.tests)
     hits = collect("test_sum") + regroup(bulk.test_sum)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -596,8 +599,10 @@ def _estimate(weight: np.ndarray, blocks: list, bulk: _Bulk, n_test: int) -> _Es
         tests.sum(axis=0),
         samples,
         np.array(
-            [_agreement(total[w : w + 2], log_weight[w : w + 2]) for w in range(len(samples))]
+            [np.nan]
+            + [_agreement(total[w : w + 2], log_weight[w : w + 2]) for w in range(1, len(samples))]
         ),
+        _agreement(total[bulk_pair], log_weight[bulk_pair]),
     )
 
 
@@ -640,8 +645,8 @@ def _complaints(parameters, estimate, blocks) -> list[str]:
 
     The criteria: the wanted standard errors of ln V and of the accuracy; exchange between all
     neighbouring windows; enough effective samples; walkers of a window that agree (R-hat); windows
-    that agree where they overlap, the lowest with the uniform draws. Where A = n was not found,
-    the errors are judged at the highest A that was.
+    that agree where they overlap, and with the uniform draws. Where A = n was not found, the
+    errors are judged at the highest A that was.
     """
     complaints = []
     top = np.flatnonzero(np.isfinite(estimate.log_p))[-1]
@@ -662,12 +667,12 @@ def _complaints(parameters, estimate, blocks) -> list[str]:
         )
     if np.max(r_hat) > _LARGEST_R_HAT:
         complaints.append(f"walkers of window {np.argmax(r_hat)} differ, R-hat {np.max(r_hat):.2f}")
-    worst = int(estimate.agreement.argmin())
-    if estimate.agreement[worst] < _LEAST_AGREEMENT:
-        below = f"window {worst - 1}" if worst else "the uniform draws"
+    for w, p in enumerate(estimate.agreement):
+        if p < _LEAST_AGREEMENT:
+            complaints.append(f"windows {w - 1} and {w} disagree where they overlap, p = {p:.1g}")
+    if estimate.bulk_agreement < _LEAST_AGREEMENT:
         complaints.append(
-            f"window {worst} and {below} disagree where they overlap, p = "
-            f"{estimate.agreement[worst]:.1g}"
+            f"windows and uniform draws disagree, p = {estimate.bulk_agreement:.1g}"
         )
     return complaints
 
@@ -741,7 +746,13 @@ def _result(problem, bounds, bulk, ladder, learned, production, moves) -> xr.Dat
         agreement=over(
             "window",
             estimate.agreement,
-            "probability of a larger chi-squared against the ensemble below, over their common A",
+            "probability of a larger chi-squared against the window below, over their common A",
+            "1",
+        ),
+        bulk_agreement=over(
+            (),
+            estimate.bulk_agreement,
+            "probability of a larger chi-squared between windows and uniform draws",
             "1",
         ),
         flatness=over("window", learned.flatness, "least over mean visits, last of learning", "1"),
