@@ -16,6 +16,7 @@ from volumetry.networks.engine import make_plan
 from volumetry.networks.forward import count_correct, predict, random_weights
 from volumetry.reweighting import statistical_inefficiency
 from volumetry.samplers.chains import (
+    Levels,
     Windows,
     draw_uniform,
     make_memory,
@@ -64,6 +65,9 @@ class Tiny:
         return p / p.sum(axis=-1, keepdims=True)
 
 
+ONLY_A = Levels(base=0, bins=1, width=1)
+
+
 class Chain:
     """A walker set on a tiny network, with the same weight function for its whole life."""
 
@@ -75,7 +79,6 @@ class Chain:
         self.windows = Windows(
             log_weight.copy(),
             inside.argmax(axis=1),
-            N - inside[:, ::-1].argmax(axis=1),
             np.zeros(count),
             np.ones(count, np.int64),
         )
@@ -83,23 +86,24 @@ class Chain:
         self.walkers = make_walkers(tiny.network, count)
         for w in range(count):
             self.walkers.weights[w] = tiny.states[inside[w][tiny.a].argmax()]
-        start(self.memory, self.walkers)
+        start(self.memory, self.walkers, ONLY_A)
 
     def run(self, rounds, moves=1, test_low=N + 1, test_every=0):
         count = len(self.windows.low)
-        tally = make_tally(count, N, N_TEST, rounds)
+        tally = make_tally(count, N + 1, N_TEST, rounds)
         run_rounds(
             self.memory,
             self.walkers,
             self.windows,
             tally,
+            ONLY_A,
             np.uint64(self.seed),
             self.walker_set,
             np.full(count, moves),
             test_low,
             test_every,
         )
-        assert [self.tiny.count(w) for w in self.walkers.weights] == list(self.walkers.correct)
+        assert [self.tiny.count(w) for w in self.walkers.weights] == list(self.walkers.level)
         assert (tally.visits.sum(axis=1) == rounds * moves).all()
         return tally
 
@@ -162,7 +166,7 @@ def test_a_window_is_never_left_and_a_rejected_move_counts_again(tiny, low, high
     assert tiny.is_connected(low, high, 3)
     log_weight = window(low, high, 0.3 * np.arange(N + 1))
     chain = Chain(tiny, log_weight)
-    first = chain.walkers.correct[0]
+    first = chain.walkers.level[0]
     tally = chain.run(40_000)
     trace = tally.trace[0]
     assert trace.min() >= low
@@ -219,7 +223,7 @@ def test_round_trips_follow_the_replicas(tiny):
     chain, trips = Chain(tiny, three_windows(tiny)), 0
     went_up = dict.fromkeys(range(3))  # None before a visit to the lowest window
     for number in range(1500):
-        counted = chain.run(1).round_trips[0]
+        counted = chain.run(1).round_trips.sum()
         bottom, _, top = chain.walkers.replica
         finished = went_up[bottom] is True
         assert counted == finished, number
@@ -235,7 +239,7 @@ def test_test_accuracy_is_that_of_the_current_weights(tiny):
     full = 0
     for _ in range(200):
         tally = chain.run(1, moves=5, test_low=0)
-        correct = chain.walkers.correct
+        correct = chain.walkers.level
         hits = np.array([tiny.count_test(w) for w in chain.walkers.weights])
         assert np.array_equal(tally.tests, np.bincount(correct, minlength=N + 1))
         assert np.array_equal(tally.test_sum, np.bincount(correct, hits, N + 1))

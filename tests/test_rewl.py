@@ -9,7 +9,8 @@ from enumeration import random_problem
 
 from volumetry.samplers import enumeration, guess_and_check, rewl
 from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.rewl import RewlParameters, plan_windows
+from volumetry.samplers.flat_histogram import plan_windows
+from volumetry.samplers.rewl import RewlParameters
 
 QUICK = RewlParameters(max_blocks=100)
 PROBLEMS = 78

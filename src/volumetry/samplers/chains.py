@@ -1,8 +1,10 @@
-"""The Markov chain kernel of the sampler: walkers in weighted windows, with replica exchange.
+"""The Markov chain kernel of the samplers: walkers in weighted windows, with replica exchange.
 
-One kernel serves every stage, because all that differs is the logarithm of the weight that a
-window gives to a number A of correct examples: beta A for the canonical ladder, -ln g(A) inside a
-window and -infinity outside for Wang-Landau, with or without an update of the weights.
+A walker's *level* says what is counted: the number A of correct training examples, or A and the
+number of correct test examples together (``Levels``). One kernel serves every stage, because all
+that differs is the logarithm of the weight that a window gives to a level: beta A for a canonical
+ladder, -ln g(A) inside a window and -infinity outside for Wang-Landau, with or without an update of
+the weights.
 """
 
 from typing import NamedTuple
@@ -34,12 +36,30 @@ _EXCHANGE, _MOVES, _DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
+class Levels(NamedTuple):
+    """How A and the number of correct test examples make a level.
+
+    level = (A - base) * bins + (correct test examples) // width; with one bin, the test set is not
+    looked at.
+
+    Attributes:
+        base: the lowest A.
+        bins: bins of correct test examples.
+        width: correct test examples of a bin.
+    """
+
+    base: int
+    bins: int
+    width: int
+
+
 class Memory(NamedTuple):
     """The memory of one walker set: fixed inputs, and room for evaluations.
 
     Attributes:
         plan, states, move, scratch: the training set; states lead with the replica.
-        test_plan, test_states, test_scratch: the test set; room for one replica.
+        test_plan, test_states, test_scratch: the test set; states of all replicas if levels have
+            more than one bin, else of one.
     """
 
     plan: Plan
@@ -56,7 +76,7 @@ class Walkers(NamedTuple):
 
     Attributes:
         weights: int8 (W, n_weights).
-        correct: int64 (W): A of each replica.
+        level: int64 (W): of each replica.
         replica: int64 (W): which replica is in a window.
         heading: int8 (W): -1 after a replica's visit to the lowest window, +1 after one to the
             highest that followed it, 0 before either.
@@ -65,7 +85,7 @@ class Walkers(NamedTuple):
     """
 
     weights: np.ndarray
-    correct: np.ndarray
+    level: np.ndarray
     replica: np.ndarray
     heading: np.ndarray
     step: np.ndarray
@@ -75,15 +95,14 @@ class Windows(NamedTuple):
     """What the chain samples in each of W windows.
 
     Attributes:
-        log_weight: float64 (W, n + 1): ln weight of A, -inf outside the window.
-        low, high: int64 (W): the window's ends, inclusive.
+        log_weight: float64 (W, levels): ln weight, -inf outside the window.
+        low: int64 (W): the lowest A of the window, or with several bins its lowest bin.
         ln_f: float64 (W): what a visit subtracts from the weight; 0 keeps the weights fixed.
         interval: int64 (W): moves between such updates.
     """
 
     log_weight: np.ndarray
     low: np.ndarray
-    high: np.ndarray
     ln_f: np.ndarray
     interval: np.ndarray
 
@@ -92,15 +111,15 @@ class Tally(NamedTuple):
     """What a run of the chain counts. All integers, so sums do not depend on their order.
 
     Attributes:
-        visits: int64 (W, n + 1): moves after which a window was at A.
-        trace: int32 (W, rounds): A at the end of each round.
-        changes: int64 (W, n + 1): moves that left A for another value.
+        visits: int64 (W, levels): moves after which a window was at a level.
+        trace: int32 (W, rounds): level at the end of each round.
+        changes: int64 (W, levels): moves that left a level for another.
         accepted: int64 (W).
         attempts, exchanges: int64 (W): with the next higher window.
-        round_trips: int64 (1): lowest to highest window and back, over all replicas.
-        tests, test_sum: int64 (n + 1): test evaluations at A, and correct test examples.
+        round_trips: int64 (W): of each replica, lowest to highest window and back.
+        tests, test_sum: int64 (levels): test evaluations at a level, and correct test examples.
         test_counts: int64 (N + 1): how often each number of correct test examples was met at the
-            highest A.
+            highest level.
     """
 
     visits: np.ndarray
@@ -115,8 +134,10 @@ class Tally(NamedTuple):
     test_counts: np.ndarray
 
 
-def make_memory(network: Network, plan: Plan, test_plan: Plan, replicas: int, flips: int) -> Memory:
-    """Room for ``replicas`` walkers on the examples of ``plan``."""
+def make_memory(
+    network: Network, plan: Plan, test_plan: Plan, replicas: int, flips: int, bins: int = 1
+) -> Memory:
+    """Room for ``replicas`` walkers on the examples of ``plan``, and of ``test_plan`` if binned."""
     n, n_test = int(plan.n.sum()), int(test_plan.n.sum())
     return Memory(
         plan,
@@ -124,7 +145,7 @@ def make_memory(network: Network, plan: Plan, test_plan: Plan, replicas: int, fl
         make_move(network, flips),
         make_scratch(network, n),
         test_plan,
-        make_states(network, n_test, 1),
+        make_states(network, n_test, replicas if bins > 1 else 1),
         make_scratch(network, n_test),
     )
 
@@ -140,32 +161,32 @@ def make_walkers(network: Network, count: int) -> Walkers:
     )
 
 
-def make_tally(windows: int, n: int, n_test: int, rounds: int) -> Tally:
+def make_tally(windows: int, levels: int, n_test: int, rounds: int) -> Tally:
     """An empty tally."""
     return Tally(
-        np.zeros((windows, n + 1), np.int64),
+        np.zeros((windows, levels), np.int64),
         np.zeros((windows, rounds), np.int32),
-        np.zeros((windows, n + 1), np.int64),
+        np.zeros((windows, levels), np.int64),
         np.zeros(windows, np.int64),
         np.zeros(windows, np.int64),
         np.zeros(windows, np.int64),
-        np.zeros(1, np.int64),
-        np.zeros(n + 1, np.int64),
-        np.zeros(n + 1, np.int64),
+        np.zeros(windows, np.int64),
+        np.zeros(levels, np.int64),
+        np.zeros(levels, np.int64),
         np.zeros(n_test + 1, np.int64),
     )
 
 
-def start(memory: Memory, walkers: Walkers) -> None:
-    """Compute all values and A of every replica from its weights."""
-    for replica in range(len(walkers.correct)):
-        walkers.correct[replica] = initialise(
-            memory.plan,
-            State(*(values[replica] for values in memory.states)),
-            memory.move,
-            walkers.weights[replica],
-            memory.scratch,
-        )
+def start(memory: Memory, walkers: Walkers, levels: Levels) -> None:
+    """Compute all values and the level of every replica from its weights."""
+    for replica, weights in enumerate(walkers.weights):
+        state = State(*(values[replica] for values in memory.states))
+        level = initialise(memory.plan, state, memory.move, weights, memory.scratch) - levels.base
+        if levels.bins > 1:
+            state = State(*(values[replica] for values in memory.test_states))
+            hits = initialise(memory.test_plan, state, memory.move, weights, memory.test_scratch)
+            level = level * levels.bins + hits // levels.width
+        walkers.level[replica] = level
 
 
 def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
@@ -185,13 +206,16 @@ def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
 
 
 @jit
-def run_rounds(memory, walkers, windows, tally, seed, walker_set, moves, test_low, test_every):
+def run_rounds(
+    memory, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
+):
     """Run the chain: in each round ``moves[w]`` moves in window w, then exchanges and tests.
 
-    A move that is rejected, or that leaves the window, counts the current A again. Exchanges join
-    windows (0, 1), (2, 3), ... and (1, 2), (3, 4), ... in turn. Afterwards the test set is
-    evaluated for every replica with A at least ``test_low``, and for all others every
-    ``test_every`` rounds (never for 0).
+    A move that is rejected, or that leaves the window, counts the current level again. Exchanges
+    join windows (0, 1), (2, 3), ... and (1, 2), (3, 4), ... in turn. Afterwards the test set is
+    evaluated for every replica at a level of at least ``test_low``, and for all others every
+    ``test_every`` rounds (never for 0); with several bins every move has evaluated it already, and
+    ``test_low`` has to be beyond the levels and ``test_every`` 0.
 
     Args:
         seed: 64-bit key of the generator.
@@ -204,7 +228,7 @@ def run_rounds(memory, walkers, windows, tally, seed, walker_set, moves, test_lo
         number = walkers.step[0]
         for w in range(n_windows):
             stream = _MOVES + 4 * (w + n_windows * walker_set)
-            _run_window(memory, walkers, windows, tally, seed, stream, w, moves[w])
+            _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
             stream = _EXCHANGE + 4 * (w + n_windows * walker_set)
@@ -214,9 +238,9 @@ def run_rounds(memory, walkers, windows, tally, seed, walker_set, moves, test_lo
         everywhere = test_every > 0 and number % test_every == test_every - 1
         for w in range(n_windows):
             replica = walkers.replica[w]
-            correct = walkers.correct[replica]
-            tally.trace[w, turn] = correct
-            if correct >= test_low or everywhere:
+            level = walkers.level[replica]
+            tally.trace[w, turn] = level
+            if level >= test_low or everywhere:
                 hits = initialise(
                     memory.test_plan,
                     state_of(memory.test_states, 0),
@@ -224,14 +248,14 @@ def run_rounds(memory, walkers, windows, tally, seed, walker_set, moves, test_lo
                     walkers.weights[replica],
                     memory.test_scratch,
                 )
-                tally.tests[correct] += 1
-                tally.test_sum[correct] += hits
-                if correct == highest:
+                tally.tests[level] += 1
+                tally.test_sum[level] += hits
+                if level == highest:
                     tally.test_counts[hits] += 1
 
 
 @jit
-def _run_window(memory, walkers, windows, tally, seed, stream, w, moves):
+def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves):
     replica = walkers.replica[w]
     plan, state, move, scratch = borrow(
         memory.plan, state_of(memory.states, replica), memory.move, memory.scratch
@@ -239,34 +263,53 @@ def _run_window(memory, walkers, windows, tally, seed, stream, w, moves):
     weights = borrowed(walkers.weights[replica])
     log_weight = borrowed(windows.log_weight[w])
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
-    low, high = windows.low[w], windows.high[w]
+    binned = levels.bins > 1
+    test_state = state_of(memory.test_states, replica if binned else 0)
+    test_plan, test_state, _, test_scratch = borrow(
+        memory.test_plan, test_state, memory.move, memory.test_scratch
+    )
+    least = levels.base if binned else windows.low[w]
+    least_hits = windows.low[w] * levels.width
     ln_f, interval = windows.ln_f[w], windows.interval[w]
     first = walkers.step[1 + w]
-    correct = walkers.correct[replica]
+    level = walkers.level[replica]
     accepted = 0
     for step in range(first, first + moves):
         word = draw_flips(seed, stream, step, weights.size, move.flips)
         find_touched(plan, move)
         flip(weights, move.flips)
-        proposed = evaluate(plan, state, move, weights, scratch, low)
-        accept = low <= proposed <= high
-        if accept and proposed != correct:
-            change = log_weight[proposed] - log_weight[correct]
+        correct = evaluate(plan, state, move, weights, scratch, least)
+        proposed = correct - levels.base
+        accept = correct >= least
+        if accept and binned:
+            hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
+            proposed = proposed * levels.bins + hits // levels.width
+            accept = hits >= least_hits
+        if accept and proposed != level:
+            change = log_weight[proposed] - log_weight[level]
             accept = change >= 0 or uniform(word) < np.exp(change)
         if accept:
             commit(plan, state, move)
+            if binned:
+                commit(test_plan, test_state, move)
             accepted += 1
-            if proposed != correct:
-                changes[correct] += 1
-                correct = proposed
+            if proposed != level:
+                changes[level] += 1
+                level = proposed
         else:
             flip(weights, move.flips)
-        visits[correct] += 1
+        visits[level] += 1
         if ln_f > 0 and step % interval == 0:
-            log_weight[correct] -= ln_f
+            log_weight[level] -= ln_f
     walkers.step[1 + w] += moves
     tally.accepted[w] += accepted
-    walkers.correct[replica] = correct
+    walkers.level[replica] = level
+
+
+@jit
+def _evaluate_test(plan, state, move, weights, scratch, least):
+    """``evaluate`` behind a call: the test set is large, and merged twice it compiles slowly."""
+    return evaluate(plan, state, move, weights, scratch, least)
 
 
 @inlined
@@ -274,7 +317,7 @@ def _try_exchange(walkers, windows, tally, w, u):
     """Exchange the replicas of windows w and w + 1 with the Metropolis probability."""
     a, b = walkers.replica[w], walkers.replica[w + 1]
     lower, upper = windows.log_weight[w], windows.log_weight[w + 1]
-    x, y = walkers.correct[a], walkers.correct[b]
+    x, y = walkers.level[a], walkers.level[b]
     tally.attempts[w] += 1
     change = lower[y] + upper[x] - lower[x] - upper[y]
     if change >= 0 or u < np.exp(change):
@@ -288,7 +331,7 @@ def _count_round_trips(walkers, tally):
     bottom, top = walkers.replica[0], walkers.replica[last]
     if last > 0:
         if walkers.heading[bottom] == 1:
-            tally.round_trips[0] += 1
+            tally.round_trips[bottom] += 1
         walkers.heading[bottom] = -1
         if walkers.heading[top] == -1:
             walkers.heading[top] = 1

@@ -1,0 +1,404 @@
+"""The stages that rewl and joint share: explore, divide into windows, settle, produce.
+
+What is made flat is a *coordinate* of the level: A for rewl, the bin of the test accuracy for
+joint. A sampler adds what is its own: where the walkers start, what fixes the absolute scale, and
+what precision is asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from volumetry.networks.engine import make_plan
+from volumetry.progress import Progress
+from volumetry.reweighting import multi_histogram, statistical_inefficiency
+from volumetry.samplers.chains import (
+    Levels,
+    Tally,
+    Windows,
+    make_memory,
+    make_tally,
+    make_walkers,
+    run_rounds,
+    start,
+)
+from volumetry.samplers.problem import Problem
+from volumetry.samplers.production import Production, Uniform
+
+ROUNDS_A_SWEEP = 4
+_LARGEST_BETA = 40.0
+_LEAST_SWEEP = 300
+_TRIALS = 4
+_RUNG_SHARE = 0.02
+
+
+@dataclass
+class Ladder:
+    """The exploratory pass.
+
+    Attributes:
+        log_p: (levels,): a first ln of the probability of a level; -inf where never seen.
+        counts, log_weight: (ensembles, levels): effective samples and ln weights of the uniform
+            draws, if any, and of every rung.
+        change_rate: (levels,): fraction of moves that change the level, at each level seen.
+        memory: (coordinates,): moves until the coordinate is forgotten, at the value nearest to a
+            rung's mean.
+        snapshots, snapshot_levels: (states, n_weights), (states,): weights met on the way.
+        beta, mean: (rungs,): the inverse temperatures and the mean of the coordinate there.
+    """
+
+    log_p: np.ndarray
+    counts: np.ndarray
+    log_weight: np.ndarray
+    change_rate: np.ndarray
+    memory: np.ndarray
+    snapshots: np.ndarray
+    snapshot_levels: np.ndarray
+    beta: np.ndarray
+    mean: np.ndarray
+
+    def longest_memory(self, bounds: list[tuple[int, int]]) -> np.ndarray:
+        """Moves until the most persistent coordinate of each window is forgotten: (W,)."""
+        return np.array([self.memory[low : high + 1].max() for low, high in bounds])
+
+
+def plan_windows(log_p: np.ndarray, window_cost: float) -> list[tuple[int, int]]:
+    """Overlapping windows that cover all that was seen, narrow where the density is steep.
+
+    The cost of a step is 1 plus the change of ln p in nats. Windows have equal cost and share two
+    thirds of it with the next, at least half of their bins.
+
+    Args:
+        log_p: (coordinates,): a first ln p, up to a constant; -inf where never seen.
+        window_cost: wanted cost of a window.
+
+    Returns:
+        (lowest, highest) coordinate of each window, inclusive, ascending.
+    """
+    seen = np.flatnonzero(np.isfinite(log_p))
+    first, last = int(seen[0]), int(seen[-1])
+    values = np.interp(np.arange(first, last + 1), seen, log_p[seen])
+    cost = np.concatenate([[0.0], np.cumsum(1 + np.abs(np.diff(values)))])
+    count = max(1, int(np.ceil(3 * cost[-1] / window_cost)) - 2)
+    while count > 1:
+        edges = first + np.rint(
+            np.interp(np.linspace(0, cost[-1], count + 3), cost, np.arange(len(cost)))
+        ).astype(int)
+        windows = [(int(edges[w]), int(edges[w + 3])) for w in range(count)]
+        if all(_overlap_half(a, b) for a, b in pairwise(windows)):
+            return windows
+        count -= 1
+    return [(first, last)]
+
+
+def _overlap_half(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    shared = a[1] - b[0] + 1
+    bins = max(a[1] - a[0], b[1] - b[0]) + 1
+    return a[0] < b[0] and a[1] < b[1] and 2 * shared >= bins
+
+
+def fixed_windows(log_weight: np.ndarray, low: np.ndarray) -> Windows:
+    """Windows whose weights, a copy of those given, no visit changes."""
+    return Windows(log_weight.copy(), low, np.zeros(len(low)), np.ones(len(low), np.int64))
+
+
+class FlatHistogram:
+    """The shared stages of one run; holds the walker sets and their memory."""
+
+    def __init__(
+        self, name: str, problem: Problem, parameters, seed: int, pool, levels: Levels, base_weight
+    ):
+        """Set up one walker a set.
+
+        Args:
+            name: of the sampler, for the log.
+            parameters: with flips, walkers, rung_sweeps, settle_sweeps, block_sweeps, min_blocks
+                and max_blocks.
+            pool: an executor; walker sets run side by side in it.
+            base_weight: (levels,): ln weight that every ensemble of this run shares.
+        """
+        self.name, self.problem, self.network = name, problem, problem.network
+        self.parameters, self.seed, self.pool = parameters, seed, pool
+        self.levels, self.base_weight = levels, base_weight
+        index = np.arange(len(base_weight))
+        self.coordinate = index if levels.bins == 1 else index % levels.bins
+        self.n_coordinates = int(self.coordinate.max()) + 1
+        self.n, self.n_test = len(problem.y_train), len(problem.y_test)
+        most = max(1, self.network.n_weights - 1)
+        self.flips = min(parameters.flips, most - 1 + most % 2)
+        self.sweep = max(_LEAST_SWEEP, self.network.n_weights // self.flips)
+        self.moves = 0
+        plan = make_plan(self.network, problem.x_train, problem.y_train)
+        test_plan = make_plan(self.network, problem.x_test, problem.y_test)
+        self._make_memory = lambda replicas: [
+            make_memory(self.network, plan, test_plan, replicas, self.flips, levels.bins)
+            for _ in range(parameters.walkers)
+        ]
+        self.memory = self._make_memory(1)
+        self.sets = [make_walkers(self.network, 1) for _ in range(parameters.walkers)]
+
+    def run(
+        self, windows: list[Windows], rounds: int, moves, test_low: int | None = None, test_every=0
+    ) -> list[Tally]:
+        """Run every walker set; ``moves`` of a round are one number or one for each window."""
+        moves = np.broadcast_to(moves, len(windows[0].low)).astype(np.int64)
+        size = len(self.base_weight)
+
+        def one(r):
+            tally = make_tally(len(windows[r].low), size, self.n_test, rounds)
+            run_rounds(
+                self.memory[r],
+                self.sets[r],
+                windows[r],
+                tally,
+                self.levels,
+                np.uint64(self.seed),
+                r,
+                moves,
+                size if test_low is None else test_low,
+                test_every,
+            )
+            return tally
+
+        tallies = list(self.pool.map(one, range(len(self.sets))))
+        self.moves += int(moves.sum()) * rounds * len(windows)
+        return tallies
+
+    def _start(self) -> None:
+        sets = range(len(self.sets))
+        list(self.pool.map(lambda r: start(self.memory[r], self.sets[r], self.levels), sets))
+
+    def _odd(self, sweeps: float, rounds: int) -> int:
+        # Odd, so that states at the ends of rounds alternate in parity like those in between.
+        return int(sweeps * self.sweep / rounds) | 1
+
+    def marginal(self, log_p: np.ndarray) -> np.ndarray:
+        """ln of the coordinate's probability under the base weight: (coordinates,)."""
+        values = np.full(self.n_coordinates, -np.inf)
+        np.logaddexp.at(values, self.coordinate, log_p + self.base_weight)
+        return values
+
+    def window_weights(self, log_p: np.ndarray, bounds: list[tuple[int, int]]) -> np.ndarray:
+        """ln weights that make every coordinate of a window as likely: (W, levels).
+
+        They are -inf outside. A coordinate between others that was never met is given what they
+        suggest.
+        """
+        values = self.marginal(log_p)
+        seen = np.flatnonzero(np.isfinite(values))
+        flat = -np.interp(np.arange(self.n_coordinates), seen, values[seen])
+        weight = self.base_weight + flat[self.coordinate]
+        return np.where(self.inside(bounds), weight, -np.inf)
+
+    def inside(self, bounds: list[tuple[int, int]]) -> np.ndarray:
+        """Whether a level is in a window: (W, levels)."""
+        low, high = np.array(bounds).T[:, :, None]
+        return (self.coordinate >= low) & (self.coordinate <= high)
+
+    def explore(
+        self, starts: np.ndarray, uniform: Uniform | None = None, least: int = 0, most: int = -1
+    ) -> Ladder:
+        """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
+
+        Args:
+            starts: int8 (sets, n_weights).
+            uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
+            least, most: coordinates at which the anneal may stop; the ends by default.
+        """
+        most = most % self.n_coordinates
+        progress = Progress(f"{self.name}, exploratory pass", "units of beta")
+        size = len(self.base_weight)
+        values = np.arange(self.n_coordinates)
+        betas, ensembles, traces = [], [], []
+        changes, visits = np.zeros((2, size))
+        snapshots, snapshot_levels = [], []
+        for direction in (1.0, -1.0):
+            for walkers, weights in zip(self.sets, starts):
+                walkers.weights[0] = weights
+            self._start()
+            beta, spread, at_end = 0.0, None, 0
+            if uniform is not None:
+                spread = np.repeat(self.coordinate, uniform.visits.sum(axis=0)).std()
+            while abs(beta) < _LARGEST_BETA and at_end < 2:
+                # Neighbouring rungs overlap when the mean moves by about one standard deviation.
+                if spread is not None:
+                    beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
+                weight = self.base_weight + beta * self.coordinate
+                windows = [fixed_windows(weight[None, :], np.zeros(1, np.int64))] * len(self.sets)
+                moves = self._odd(self.parameters.rung_sweeps, 32)
+                self.run(windows, 8, moves)
+                tallies = self.run(windows, 24, moves)
+                rung = sum(t.visits[0] for t in tallies)
+                # A walker that never left its level says nothing about how that compares.
+                moved = [t for t in tallies if t.changes.any()]
+                telling = moved if betas else tallies
+                if telling:
+                    betas.append(beta)
+                    ensembles.append(sum(t.visits[0] for t in telling))
+                    traces.append(self.coordinate[np.concatenate([t.trace for t in telling])])
+                changes += sum(t.changes[0] for t in tallies)
+                visits += rung
+                snapshots += [w.weights[0].copy() for w in self.sets]
+                snapshot_levels += [int(w.level[0]) for w in self.sets]
+                by_value = np.bincount(self.coordinate, rung, self.n_coordinates)
+                mean = np.average(values, weights=by_value)
+                spread = np.sqrt(np.average((values - mean) ** 2, weights=by_value))
+                seen = np.flatnonzero(np.bincount(self.coordinate, visits))
+                end = min(seen[-1], most) if direction > 0 else max(seen[0], least)
+                beyond = by_value[end:] if direction > 0 else by_value[: end + 1]
+                arrived = beyond.sum() > 0.5 * by_value.sum()
+                at_end = at_end + 1 if arrived or not moved else 0
+                progress.update(
+                    abs(beta), _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {mean:.1f}"
+                )
+        slowness = np.array([statistical_inefficiency(trace) for trace in traces])
+        counts = [c / c.sum() * t.size / s for c, t, s in zip(ensembles, traces, slowness)]
+        means = np.array([np.average(self.coordinate, weights=c) for c in ensembles])
+        weights = [self.base_weight + beta * self.coordinate for beta in betas]
+        if uniform is not None:
+            counts.insert(0, uniform.visits.sum(axis=0))
+            weights.insert(0, np.zeros(size))
+        log_p, _ = multi_histogram(np.array(counts), np.array(weights))
+        order = np.argsort(means)
+        by_beta = np.argsort(betas)
+        with np.errstate(invalid="ignore"):
+            rate = changes / visits
+        return Ladder(
+            log_p,
+            np.array(counts),
+            np.array(weights),
+            rate,
+            np.interp(values, means[order], slowness[order] * moves),
+            np.array(snapshots),
+            np.array(snapshot_levels),
+            np.array(betas)[by_beta],
+            means[by_beta],
+        )
+
+    def enter(
+        self, bounds: list[tuple[int, int]], snapshots: np.ndarray, snapshot_levels: np.ndarray
+    ) -> list[tuple[int, int]]:
+        """Put a replica of every set into every window, from the nearest state met so far.
+
+        Args:
+            bounds: the windows.
+            snapshots, snapshot_levels: states (states, n_weights), numbered so that state s was
+                met by set s modulo the number of sets, and their levels.
+
+        Returns:
+            The windows; if one of them cannot be entered, a single one over all of them.
+        """
+        steps = self.sets[0].step.max()
+        self.memory = self._make_memory(len(bounds))
+        self.sets = [make_walkers(self.network, len(bounds)) for _ in self.sets]
+        met = self.coordinate[snapshot_levels]
+        for r, walkers in enumerate(self.sets):
+            own = np.arange(len(met)) % len(self.sets) != r
+            for w, (low, high) in enumerate(bounds):
+                outside = np.maximum(low - met, met - high).clip(0)
+                centre = np.abs(2 * met - low - high)
+                walkers.weights[w] = snapshots[np.lexsort((centre, own, outside))[0]]
+            walkers.step[:] = steps  # beyond every random number used so far
+        self._start()
+        # Push the few that are still outside: weights that fall steeply with the distance.
+        low, high = np.array(bounds).T
+        distance = np.maximum(low[:, None] - self.coordinate, self.coordinate - high[:, None]).clip(
+            0
+        )
+        push = fixed_windows(self.base_weight - 10.0 * distance, np.zeros_like(low))
+        for _ in range(100):
+            inside = [distance[range(len(low)), w.level[w.replica]] == 0 for w in self.sets]
+            if np.all(inside):
+                return bounds
+            self.run([push] * len(self.sets), 1, self._odd(1, 1))
+        return self.enter([(int(low[0]), int(high[-1]))], snapshots, snapshot_levels)
+
+    def settle(
+        self, bounds: list[tuple[int, int]], log_weight: np.ndarray, ladder: Ladder
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fixed-weight trials, each twice as long as the one before, in which the walkers settle.
+
+        After each, the weights are set to the multi-histogram estimate from all trials so far, and
+        windows where the coordinate is forgotten slowly get more of the moves.
+
+        Args:
+            log_weight: (W, levels), to start with.
+
+        Returns:
+            The ln weights (W, levels), and the moves of a round in each window (W,).
+        """
+        low = np.array([window[0] for window in bounds])
+        # The annealed rungs only hold the pieces together: they were not in equilibrium.
+        counts, log_weights = [_RUNG_SHARE * ladder.counts], [ladder.log_weight]
+        counts[0][0] = ladder.counts[0]
+        # One sample of each coordinate on top: what a short trial missed is not made ever likelier.
+        populated = self.inside(bounds) * np.exp(
+            ladder.log_p
+            + self.base_weight
+            - self.marginal(ladder.log_p)[self.coordinate].clip(-1e300)
+        )
+        memory = ladder.longest_memory(bounds)
+        parts = 2 ** np.arange(_TRIALS)
+        progress = Progress(f"{self.name}, trials", "trials")
+        for done, part in enumerate(parts):
+            moves = self.share(memory)
+            windows = fixed_windows(log_weight, low)
+            sweeps = self.parameters.settle_sweeps * part / parts.sum()
+            rounds = max(4, int(sweeps * ROUNDS_A_SWEEP))
+            tallies = self.run([windows] * len(self.sets), rounds, moves)
+            traces = self.coordinate[np.stack([t.trace for t in tallies], axis=1)]
+            slow = np.array([statistical_inefficiency(trace) for trace in traces])
+            memory = slow * moves
+            visits = sum(t.visits for t in tallies)
+            share = visits / visits.sum(axis=1, keepdims=True)
+            counts.append(share * (traces[0].size / slow)[:, None] + populated)
+            log_weights.append(windows.log_weight)
+            log_p, _ = multi_histogram(np.concatenate(counts), np.concatenate(log_weights))
+            log_weight = self.window_weights(log_p, bounds)
+            progress.update(done + 1, len(parts))
+        return log_weight, self.share(memory)
+
+    def share(self, memory: np.ndarray) -> np.ndarray:
+        """Moves of a round in each window: a quarter sweep on average, more for a long memory."""
+        share = np.clip(memory / memory.mean(), 1 / 10, 10)
+        return (share / share.mean() * self.sweep / ROUNDS_A_SWEEP).astype(np.int64) | 1
+
+    def produce(
+        self,
+        bounds: list[tuple[int, int]],
+        log_weight: np.ndarray,
+        moves: np.ndarray,
+        uniform: Uniform | None,
+        complain: Callable[[Production], list[str]],
+        test_low: int | None = None,
+        test_every: int = 0,
+    ) -> tuple[Production, list[str]]:
+        """Frozen weights; blocks until nothing is left to complain of or the budget is spent.
+
+        Args:
+            complain: what a production lacks, in words, the most important first.
+            test_low, test_every: as in ``chains.run_rounds``.
+
+        Returns:
+            The production, and what it lacks.
+        """
+        p = self.parameters
+        progress = Progress(f"{self.name}, production stage", "blocks")
+        windows = fixed_windows(log_weight, np.array([window[0] for window in bounds]))
+        rounds = max(2, int(p.block_sweeps * ROUNDS_A_SWEEP))
+        blocks: list[list[Tally]] = []
+        note = ""
+        while True:
+            blocks.append(self.run([windows] * len(self.sets), rounds, moves, test_low, test_every))
+            done = len(blocks)
+            if done == p.max_blocks or (done >= p.min_blocks and done % 4 == 0):
+                production = Production(
+                    windows.log_weight, blocks, self.coordinate, uniform, self.n_test
+                )
+                complaints = complain(production)
+                if done == p.max_blocks or not complaints:
+                    return production, complaints
+                note = complaints[0]
+            progress.update(done, p.max_blocks, note)
