@@ -1,8 +1,8 @@
 """Large problems whose density of states is known in closed form.
 
-In both families every example has inputs of its own, a *block* of d ones, and zeros elsewhere. The
-weights that meet different blocks are independent under the uniform measure, and so are the
-examples, given the weights they share.
+In all families the inputs fall into *blocks*, and an example is zero outside its own. The weights
+that meet different blocks are independent under the uniform measure, and so are the blocks, given
+the weights they share.
 """
 
 from dataclasses import dataclass
@@ -46,6 +46,48 @@ def perceptron_of_blocks(n: int, d: int, classes: int, spare: int = 40) -> Solve
     return Solved(
         _block_problem((), n, spare, d, classes, y), np.log(_sum_of(win[y[:n]])), win[y[n:]].mean()
     )
+
+
+def perceptron_of_shared_blocks(blocks: int, d: int, kinds: int = 10, seed: int = 0) -> Solved:
+    """A perceptron with two classes on blocks of three examples each: correlated examples.
+
+    The examples of a block have inputs -1, 0 and 1 on the same d inputs, and random labels. With
+    t_i = (w_i1 - w_i0) / 2 in {-1, 0, 1}, with probabilities 1/4, 1/2, 1/4, example j of a block
+    goes to class 1 where D_j = sum_i x_ji t_i > 0, else to class 0. The joint distribution of
+    (D_1, D_2, D_3) is found exactly by adding one input after the other, and Pr[A] is the
+    convolution of what the blocks make of it. ``kinds`` different blocks take turns. The test
+    examples are the training examples with their labels exchanged, so Q = 0 where A = n.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-1, 2, (kinds, 3, d))
+    y = rng.integers(0, 2, (kinds, 3))
+    densities = [_three_forms(forms, labels) for forms, labels in zip(x, y)]
+    n = 3 * blocks
+    columns = np.zeros((n, blocks * d), np.int64)
+    for b in range(blocks):
+        columns[3 * b : 3 * b + 3, b * d : (b + 1) * d] = x[b % kinds]
+    labels = np.concatenate([y[b % kinds] for b in range(blocks)])
+    p = reduce(np.convolve, [densities[b % kinds] for b in range(blocks)])
+    network = build_network((), (blocks * d,), 2, 1)
+    problem = Problem(network, columns, labels, columns, 1 - labels, columns[:0], labels[:0])
+    return Solved(problem, np.log(p), 0.0)
+
+
+def _three_forms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distribution of the number of correct examples of a block: (4,)."""
+    d = x.shape[1]
+    p = np.zeros((2 * d + 1,) * 3)
+    p[d, d, d] = 1.0
+    for column in x.T:
+        # No value leaves the array: after k inputs |D| is at most k.
+        up, down = (np.roll(p, sign * column, (0, 1, 2)) for sign in (1, -1))
+        p = 0.5 * p + 0.25 * (up + down)
+    value = np.arange(-d, d + 1)
+    right = [(value > 0) == label for label in y]
+    correct = (
+        right[0][:, None, None].astype(int) + right[1][None, :, None] + right[2][None, None, :]
+    )
+    return np.bincount(correct.ravel(), p.ravel(), 4)
 
 
 def hidden_layer_of_blocks(n: int, d: int, hidden: int, spare: int = 40) -> Solved:

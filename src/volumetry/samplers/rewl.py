@@ -98,9 +98,14 @@ def run(problem: Problem, parameters: RewlParameters, seed: int, *, threads: int
             log_weight,
             moves,
             uniform,
-            partial(_complaints, parameters, n),
+            partial(_complaints, parameters),
             test_low=bounds[-1][1],
             test_every=test_every,
+        )
+    if not np.isfinite(production.log_p[n]):
+        top = bounds[-1][1]
+        complaints.insert(
+            0, f"no weight setting with A = n = {n} was found, the highest A met is {top}"
         )
     states = np.array([walkers.weights[walkers.replica[-1]] for walkers in sampler.sets])
     at = np.array([walkers.level[walkers.replica[-1]] for walkers in sampler.sets])
@@ -199,7 +204,7 @@ def learn(sampler: FlatHistogram, bounds: list[tuple[int, int]], ladder: Ladder)
     return Learned(weight, np.array(history), flatness)
 
 
-def _complaints(parameters: RewlParameters, n: int, production: Production) -> list[str]:
+def _complaints(parameters: RewlParameters, production: Production) -> list[str]:
     """What a run lacks to count as converged, in words; nothing if it did.
 
     The wanted standard errors of ln V and of the accuracy; no drift of ln V from the first half of
@@ -208,8 +213,6 @@ def _complaints(parameters: RewlParameters, n: int, production: Production) -> l
     """
     said = []
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
-    if top < n:
-        said.append(f"no weight setting with A = n = {n} was found, the highest A met is {top}")
     error = production.stderr()[top]
     wanted = max(parameters.ln_v_error * abs(production.log_p[top]), _ENOUGH_NATS)
     if not error <= wanted:
