@@ -159,6 +159,7 @@ WRONG = [
     ("architectures/mine/layers", ["linear 4", "conv 2"], ["architectures.mine", "before every"]),
     ("architectures/mine/layers", [f"linear {10**18}"], ["architectures.mine", "64-bit"]),
     ("architectures/mine/width", 3, ["architectures.mine.width: unknown key"]),
+    ("samplers", {"joint": {}}, ["samplers.joint", "results of rewl", "add samplers.rewl"]),
     ("samplers/enumerate", {}, ["architectures.", "max_weights = 24", "measure with rewl"]),
     ("samplers/gdd", {}, ["samplers.gdd", "did you mean gd?", "guess_and_check"]),
     ("samplers/gd", None, ["samplers.gd = null", "{}"]),

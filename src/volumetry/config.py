@@ -21,7 +21,7 @@ from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
-from volumetry.samplers import check_enumerable
+from volumetry.samplers import SOURCES, check_enumerable
 
 _LARGEST_N_VALIDATION = 200
 
@@ -103,6 +103,13 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             f"data_dir = {_short(config['data_dir'])}: no such folder; correct it, or remove the "
             "key to have the files downloaded"
         )
+    for sampler in config["samplers"]:
+        needed = SOURCES.get(sampler, ("",))[0]
+        if needed and needed not in config["samplers"]:
+            raise ConfigError(
+                f"samplers.{sampler}: starts from the results of {needed}, which is not run; add "
+                f"samplers.{needed}, or remove samplers.{sampler}"
+            )
     for sampler, parameters in config["samplers"].items():
         _check_order(f"samplers.{sampler}", parameters, "min_blocks", "max_blocks")
     for name, architecture in config["architectures"].items():

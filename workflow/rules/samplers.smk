@@ -1,5 +1,6 @@
 # Needs: a dataset and an ordering of its pool. Makes: the result of one sampler on one training set.
-# The rules differ only in which samplers they run and in what they ask of the machine.
+# The rules differ only in which samplers they run and in what they ask of the machine; joint starts
+# from what others of the same cell found.
 
 
 rule train_networks:
@@ -48,3 +49,17 @@ use rule train_networks as sample_interpolators with:
         mem_mb=4000,
         runtime=1440,
         gpu=0,
+
+
+use rule sample_interpolators as sample_jointly with:
+    input:
+        dataset=rules.prepare_dataset.output[0],
+        subset=rules.draw_subset.output[0],
+        sources=lambda w: [
+            f"{R}/runs/" + CELL.format(**(dict(w) | {"sampler": source}))
+            + ".nc"
+            for source in SOURCES["joint"]
+            if source in config["samplers"]
+        ],
+    wildcard_constraints:
+        sampler="joint",

@@ -22,5 +22,6 @@ with logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         code_digest=snakemake.params.code,
         threads=snakemake.threads,
+        source_paths=snakemake.input.get("sources", []),
     )
     netcdf.write(result, snakemake.output[0])

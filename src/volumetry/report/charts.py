@@ -34,6 +34,7 @@ STYLES = {
     "sam": Style("SAM", _PINK, "triangle-up"),
     "guess_and_check": Style("Guess & Check", _GREEN, "diamond"),
     "rewl": Style("Random interpolator (REWL)", _INK, "cross"),
+    "joint": Style("Random interpolator (joint)", _GREY, "stroke"),
     "enumerate": Style("All weight settings (exact)", _VERMILION, "square"),
 }
 TRAINED = ("gd", "sgd", "sam")

@@ -26,7 +26,7 @@ from volumetry.errors import DataError
 from volumetry.results import statistics
 
 DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
-SAMPLERS = ("gd", "sgd", "sam", "guess_and_check", "rewl", "enumerate")
+SAMPLERS = ("gd", "sgd", "sam", "guess_and_check", "rewl", "joint", "enumerate")
 """Order of the samplers; others follow, sorted."""
 
 CELL_VARIABLES = {

@@ -14,10 +14,15 @@ SAMPLERS: dict[str, str] = {
     "sam": "volumetry.samplers.training",
     "guess_and_check": "volumetry.samplers.guess_and_check",
     "rewl": "volumetry.samplers.rewl",
+    "joint": "volumetry.samplers.joint",
     "enumerate": "volumetry.samplers.enumeration",
 }
 """The module of each sampler: ``PARAMETERS[name]`` is its frozen dataclass of parameters, and
-``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``."""
+``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``. One that is in
+``SOURCES`` also takes ``sources``, {sampler: its result on the same problem}."""
+
+SOURCES: dict[str, tuple[str, ...]] = {"joint": ("rewl", "gd", "sgd", "sam")}
+"""Samplers that start from results of others: the first is required, the rest serve if they run."""
 
 
 def load(name: str) -> tuple[type, Callable]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from importlib import import_module
 
 import numpy as np
@@ -24,6 +25,7 @@ def run_job(
     seed: int,
     code_digest: str,
     threads: int = 1,
+    source_paths: Sequence[str | os.PathLike] = (),
 ) -> xr.Dataset:
     """Run one sampler on one training subset.
 
@@ -37,6 +39,7 @@ def run_job(
         seed: of the job.
         code_digest: what the code that makes the result hashes to.
         threads: how many the sampler may use; the result does not depend on it.
+        source_paths: results of other samplers on the same subset that this one starts from.
 
     Returns:
         The sampler's result, with attributes that say where it comes from.
@@ -47,7 +50,9 @@ def run_job(
     sampler = import_module(module)
     problem, label_noise = load_problem(dataset_path, subset_path, layers, cell["n"])
     settings = sampler.PARAMETERS[cell["sampler"]](**parameters)
-    result = sampler.run(problem, settings, seed, threads=threads)
+    sources = [netcdf.read(path) for path in source_paths]
+    given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
+    result = sampler.run(problem, settings, seed, threads=threads, **given)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",
         Conventions="CF-1.11",
