@@ -21,7 +21,7 @@ from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
-from volumetry.samplers import SOURCES, check_enumerable
+from volumetry.samplers import STARTS_FROM, check_enumerable
 
 _LARGEST_N_VALIDATION = 200
 
@@ -104,7 +104,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             "key to have the files downloaded"
         )
     for sampler in config["samplers"]:
-        needed = SOURCES.get(sampler, ("",))[0]
+        needed = STARTS_FROM.get(sampler, ("",))[0]
         if needed and needed not in config["samplers"]:
             raise ConfigError(
                 f"samplers.{sampler}: starts from the results of {needed}, which is not run; add "

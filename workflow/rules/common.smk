@@ -6,7 +6,7 @@ from volumetry.config import resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.provenance import code_digest, job_seed
-from volumetry.samplers import SAMPLERS, SOURCES
+from volumetry.samplers import SAMPLERS, STARTS_FROM
 
 try:
     STUDY = resolve(config, workflow.source_path("../schemas/config.schema.yaml"))

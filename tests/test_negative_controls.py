@@ -1,0 +1,100 @@
+"""Deliberately broken versions of the sampler must be caught by the comparison that trusts it.
+
+The comparison is one with enumeration on problems that take several windows; the sound version
+passes it, and each of the broken ones fails it.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_chains
+from enumeration import random_problem
+
+from volumetry.samplers import chains, enumeration, flat_histogram, production, rewl
+from volumetry.samplers.enumeration import EnumerateParameters
+from volumetry.samplers.rewl import RewlParameters
+
+# 16 weights; several windows, more moves than the errors need.
+PROBLEMS = (6, 3)
+PARAMETERS = RewlParameters(window_cost=8, block_sweeps=60, min_blocks=60, max_blocks=60)
+LARGEST_Z = 5
+
+MUTATIONS = {
+    "Metropolis with the inverse ratio": (
+        "change = log_weight[proposed] - log_weight[level]",
+        "change = log_weight[level] - log_weight[proposed]\n"
+        "            change = change if np.isfinite(log_weight[proposed]) else -np.inf",
+    ),
+    "no re-count at rejected moves": (
+        "        visits[level] += 1\n",
+        "        if accept:\n            visits[level] += 1\n",
+    ),
+    "a window bound off by one": (
+        "least = levels.base if binned else windows.low[w]\n",
+        "least = levels.base if binned else windows.low[w] + 1\n",
+    ),
+}
+EXCHANGE = (
+    "if change >= 0 or u < np.exp(change):\n        walkers.replica",
+    "if np.isfinite(change):\n        walkers.replica",
+)
+
+
+def largest_z():
+    """Largest |z| of ln g over the problems."""
+    z = []
+    for number in PROBLEMS:
+        problem = random_problem(number)
+        exact = enumeration.run(problem, EnumerateParameters())
+        estimate = rewl.run(problem, PARAMETERS, 7 + number)
+        assert estimate.sizes["window"] > 1
+        seen = np.isfinite(exact.log_g.values)
+        difference = (estimate.log_g - exact.log_g).values[seen]
+        z.extend(difference / estimate.log_g_stderr.values[seen])
+    return np.nanmax(np.abs(z))
+
+
+def broken_chains(old, new, folder):
+    source = Path(chains.__file__).read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path = folder / "broken_chains.py"
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("broken_chains", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_sound_version_passes():
+    assert largest_z() < LARGEST_Z
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_chain_is_caught(name, tmp_path, monkeypatch):
+    broken = broken_chains(*MUTATIONS[name], tmp_path)
+    monkeypatch.setattr(flat_histogram, "run_rounds", broken.run_rounds)
+    z = largest_z()
+    print(f"{name}: largest |z| {z:.1f}")
+    assert z > LARGEST_Z
+
+
+def test_exchange_without_its_acceptance_test_is_caught(tmp_path, monkeypatch):
+    """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
+    tiny = test_chains.Tiny("perceptron")
+    test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
+    monkeypatch.setattr(test_chains, "run_rounds", broken_chains(*EXCHANGE, tmp_path).run_rounds)
+    with pytest.raises(AssertionError):
+        test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
+
+
+def test_stitching_without_normalisation_is_caught(monkeypatch):
+    def unnormalised(counts, log_weight, free_energy=None):
+        """Adds up histogram over weight of every window as if all had the same normalisation."""
+        with np.errstate(divide="ignore"):
+            log_p = np.log((counts * np.exp(-np.where(counts > 0, log_weight, 0))).sum(axis=0))
+        return log_p - np.logaddexp.reduce(log_p), np.zeros(len(counts))
+
+    monkeypatch.setattr(production, "multi_histogram", unnormalised)
+    assert largest_z() > LARGEST_Z
