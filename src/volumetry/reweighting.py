@@ -18,8 +18,8 @@ def multi_histogram(
     """The maximum-likelihood density of states given histograms of several weighted ensembles.
 
     Solves p(A) = sum_k C_k(A) / sum_k N_k w_k(A) exp(f_k) with exp(-f_k) = sum_A p(A) w_k(A) by
-    Newton's method on the convex log-likelihood, f_0 = 0 fixed: if ensemble 0 is the uniform
-    measure, p is normalised to one.
+    Newton's method on the convex log-likelihood, or where that leads away by the plain iteration of
+    the equations; f_0 = 0 is fixed: if ensemble 0 is the uniform measure, p is normalised to one.
 
     Args:
         counts: (ensembles, bins): effective numbers of samples; fractions allowed. Ensembles that
@@ -44,23 +44,29 @@ def multi_histogram(
     if free_energy is None:
         f = _joined_free_energies(counts_b[used], log_w)
 
-    for _ in range(500):
+    def expected(f):
+        """Expected samples of each ensemble in each bin, and as fractions of the bin's samples."""
         log_terms = np.log(totals)[:, None] + log_w + f[:, None]
-        log_denominator = logsumexp(log_terms, axis=0)
-        share = np.exp(log_terms - log_denominator + log_total)
+        fraction = np.exp(log_terms - logsumexp(log_terms, axis=0))
+        return fraction * np.exp(log_total), fraction
+
+    share, fraction = expected(f)
+    for _ in range(1000):
         gradient = share.sum(axis=1) - totals
-        fraction = np.exp(log_terms - log_denominator)
         hessian = np.diag(share.sum(axis=1)) - share @ fraction.T
-        step = np.zeros_like(f)
+        newton = np.zeros_like(f)
         if len(f) > 1:
-            step[1:] = np.linalg.lstsq(hessian[1:, 1:], -gradient[1:], rcond=1e-13)[0]
-        # A damped step: the quadratic model is trusted for a few nats only.
-        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
-        f = f + step
+            newton[1:] = np.linalg.lstsq(hessian[1:, 1:], -gradient[1:], rcond=1e-12)[0]
+        iterate = np.log(totals / np.maximum(share.sum(axis=1), 1e-300))
+        # Far from the solution the plain iteration, which never overshoots, may be the better step.
+        tried = [(f + step - step[0], step) for step in (newton, iterate)]
+        tried = [(new, step, *expected(new)) for new, step in tried if np.abs(step).max() < 1e3]
+        f, step, share, fraction = min(tried, key=lambda t: np.abs(t[2].sum(axis=1) - totals).max())
         if np.abs(step).max() < tolerance:
             break
     else:
-        raise ArithmeticError("the multi-histogram equations did not settle")
+        if np.abs(share.sum(axis=1) - totals).max() > 1e-3 * totals.sum():
+            raise ArithmeticError("the multi-histogram equations did not settle")
     log_denominator = logsumexp(np.log(totals)[:, None] + log_w + f[:, None], axis=0)
     log_p = np.full(counts.shape[1], -np.inf)
     log_p[populated] = log_total - log_denominator

@@ -25,12 +25,12 @@ from volumetry.samplers.chains import (
     start,
 )
 from volumetry.samplers.problem import Problem
-from volumetry.samplers.production import Production, Uniform
+from volumetry.samplers.production import LEAST_EXCHANGE, Production, Uniform
 
 ROUNDS_A_SWEEP = 4
 _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
-_TRIALS = 4
+_TRIALS, _MOST_TRIALS = 4, 16
 _RUNG_SHARE = 0.02
 
 
@@ -315,37 +315,63 @@ class FlatHistogram:
             self.run([push] * len(self.sets), 1, self._odd(1, 1))
         return self.enter([(int(low[0]), int(high[-1]))], snapshots, snapshot_levels)
 
+    def divide(
+        self,
+        ladder: Ladder,
+        window_cost: float,
+        first_weights: Callable[[list[tuple[int, int]]], np.ndarray],
+        snapshots: np.ndarray,
+        snapshot_levels: np.ndarray,
+    ) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
+        """Windows with walkers and settled weights, twice as large where they do not exchange.
+
+        Args:
+            window_cost: of ``plan_windows``, to begin with.
+            first_weights: from the windows to ln weights (W, levels) to settle from.
+            snapshots, snapshot_levels: as for ``enter``.
+
+        Returns:
+            The windows, their ln weights (W, levels), and the moves of a round in each (W,).
+        """
+        while True:
+            bounds = plan_windows(self.marginal(ladder.log_p), window_cost)
+            bounds = self.enter(bounds, snapshots, snapshot_levels)
+            log_weight, moves, exchange = self.settle(bounds, first_weights(bounds), ladder)
+            if len(bounds) == 1 or exchange.min() >= LEAST_EXCHANGE:
+                return bounds, log_weight, moves
+            window_cost *= 2
+
     def settle(
         self, bounds: list[tuple[int, int]], log_weight: np.ndarray, ladder: Ladder
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fixed-weight trials, each twice as long as the one before, in which the walkers settle.
 
         After each, the weights are set to the multi-histogram estimate from all trials so far, and
-        windows where the coordinate is forgotten slowly get more of the moves.
+        windows where the coordinate is forgotten slowly get more of the moves. While a coordinate
+        still traps the walkers, more trials of the last length follow.
 
         Args:
             log_weight: (W, levels), to start with.
 
         Returns:
-            The ln weights (W, levels), and the moves of a round in each window (W,).
+            The ln weights (W, levels), the moves of a round in each window (W,), and the fraction
+            of exchanges accepted with the next window in the last trial (W - 1,).
         """
         low = np.array([window[0] for window in bounds])
         # The annealed rungs only hold the pieces together: they were not in equilibrium.
         counts, log_weights = [_RUNG_SHARE * ladder.counts], [ladder.log_weight]
         counts[0][0] = ladder.counts[0]
         # One sample of each coordinate on top: what a short trial missed is not made ever likelier.
-        populated = self.inside(bounds) * np.exp(
-            ladder.log_p
-            + self.base_weight
-            - self.marginal(ladder.log_p)[self.coordinate].clip(-1e300)
-        )
+        marginal = self.marginal(ladder.log_p)[self.coordinate].clip(-1e300)
+        populated = self.inside(bounds) * np.exp(ladder.log_p + self.base_weight - marginal)
         memory = ladder.longest_memory(bounds)
-        parts = 2 ** np.arange(_TRIALS)
+        parts = [2**trial for trial in range(_TRIALS)]
         progress = Progress(f"{self.name}, trials", "trials")
-        for done, part in enumerate(parts):
+        for done in range(_MOST_TRIALS):
+            part = parts[min(done, _TRIALS - 1)]
             moves = self.share(memory)
             windows = fixed_windows(log_weight, low)
-            sweeps = self.parameters.settle_sweeps * part / parts.sum()
+            sweeps = self.parameters.settle_sweeps * part / sum(parts)
             rounds = max(4, int(sweeps * ROUNDS_A_SWEEP))
             tallies = self.run([windows] * len(self.sets), rounds, moves)
             traces = self.coordinate[np.stack([t.trace for t in tallies], axis=1)]
@@ -357,8 +383,21 @@ class FlatHistogram:
             log_weights.append(windows.log_weight)
             log_p, _ = multi_histogram(np.concatenate(counts), np.concatenate(log_weights))
             log_weight = self.window_weights(log_p, bounds)
-            progress.update(done + 1, len(parts))
-        return log_weight, self.share(memory)
+            progress.update(min(done + 1, _TRIALS), _TRIALS)
+            if done + 1 >= _TRIALS and not self._trapped(visits, bounds):
+                break
+        attempts, exchanges = (
+            sum(getattr(t, field) for t in tallies)[:-1] for field in ("attempts", "exchanges")
+        )
+        return log_weight, self.share(memory), exchanges / np.maximum(attempts, 1)
+
+    def _trapped(self, visits: np.ndarray, bounds: list[tuple[int, int]]) -> bool:
+        """Whether one coordinate of a window drew far more than its share of the visits."""
+        for count, (low, high) in zip(visits, bounds):
+            largest = np.bincount(self.coordinate, count).max() / count.sum()
+            if largest > max(0.5, 2 / (high - low + 1)):
+                return True
+        return False
 
     def share(self, memory: np.ndarray) -> np.ndarray:
         """Moves of a round in each window: a quarter sweep on average, more for a long memory."""

@@ -20,7 +20,7 @@ from scipy.special import chdtrc, logsumexp
 from volumetry.errors import DataError
 from volumetry.networks.forward import count_correct
 from volumetry.samplers.chains import Levels
-from volumetry.samplers.flat_histogram import FlatHistogram, plan_windows
+from volumetry.samplers.flat_histogram import FlatHistogram
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import Production
 
@@ -40,6 +40,7 @@ class JointParameters:
         block_sweeps: sweeps of each walker in one block of production.
         min_blocks, max_blocks: fewest and most blocks of production.
         tail_error: wanted standard error of the tail volume of every trained network, nats.
+        accuracy_error: wanted standard error of the interpolators' mean test accuracy.
     """
 
     band: int = 5
@@ -47,15 +48,18 @@ class JointParameters:
     flips: int = 3
     walkers: int = 4
     rung_sweeps: float = 2.0
-    window_cost: float = 30.0
+    window_cost: float = 60.0
     settle_sweeps: float = 20.0
     block_sweeps: float = 4.0
     min_blocks: int = 12
     max_blocks: int = 200
     tail_error: float = 0.5
+    accuracy_error: float = 0.01
 
 
 PARAMETERS = {"joint": JointParameters}
+
+_LEAST_LEVEL_SAMPLES = 5
 
 
 def run(
@@ -98,22 +102,42 @@ def run(
         level = (n - base) * bins + networks["hits"] // width
         snapshots = np.concatenate([ladder.snapshots, networks["weights"]])
         snapshot_levels = np.concatenate([ladder.snapshot_levels, level])
-        bounds = plan_windows(sampler.marginal(ladder.log_p), parameters.window_cost)
-        bounds = sampler.enter(bounds, snapshots, snapshot_levels)
-        log_weight = sampler.window_weights(ladder.log_p, bounds)
-        log_weight, moves = sampler.settle(bounds, log_weight, ladder)
+        bounds, log_weight, moves = sampler.divide(
+            ladder,
+            parameters.window_cost,
+            lambda bounds: sampler.window_weights(ladder.log_p, bounds),
+            snapshots,
+            snapshot_levels,
+        )
 
         def tails(values):
             return _tails(values.reshape(-1, bins)[-1], networks["hits"], width)
 
+        def mean(values):
+            return _mean_accuracy(values, levels, n_test)
+
         def complain(production: Production) -> list[str]:
             said = []
+            error = float(production.stderr(mean))
+            if not error <= parameters.accuracy_error:
+                said.append(
+                    f"standard error of the accuracy {error:.3g}, wanted "
+                    f"{parameters.accuracy_error:.3g}"
+                )
             reached = np.isfinite(tails(production.log_p))
             errors = production.stderr(tails)[reached]
             if len(errors) and not errors.max() <= parameters.tail_error:
                 said.append(
                     f"standard error of a tail volume {errors.max():.3g} nats, wanted "
                     f"{parameters.tail_error:.3g}"
+                )
+            top = production.log_p.reshape(-1, bins)[-1]
+            few = production.level_samples.reshape(-1, bins)[-1] < _LEAST_LEVEL_SAMPLES
+            unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
+            if unknown > 0.1:
+                said.append(
+                    f"a share of {unknown:.2g} of the fits is at accuracies met in fewer than "
+                    f"{_LEAST_LEVEL_SAMPLES} effective samples"
                 )
             return said + production.complaints()
 
@@ -212,22 +236,32 @@ class _Joint:
         chi2 = float((precision[both] * spread**2).sum())
         self.agreement = float(chdtrc(freedom, chi2)) if freedom else 1.0
         self.log_p = shape(production.log_p) + offset
+        # The jackknife cannot judge what a handful of samples say.
+        judged = shape(production.level_samples) >= _LEAST_LEVEL_SAMPLES
         relative = production.stderr(lambda values: values - logsumexp(values))
-        self.stderr = shape(relative)
+        self.stderr = np.where(judged, shape(relative), np.nan)
         self.given_fit = shape(production.log_p)[-1] - own[-1]
-        self.given_fit_stderr = production.stderr(
+        given_fit_stderr = production.stderr(
             lambda values: shape(values)[-1] - logsumexp(shape(values)[-1])
         )
+        self.given_fit_stderr = np.where(judged[-1], given_fit_stderr, np.nan)
+
+
+def _mean_accuracy(log_p: np.ndarray, levels: Levels, n_test: int) -> float:
+    """Mean test accuracy at A = n, every bin at its centre."""
+    low = np.arange(levels.bins) * levels.width
+    centre = (low + np.minimum(low + levels.width - 1, n_test)) / 2 / n_test
+    top = log_p.reshape(-1, levels.bins)[-1]
+    with np.errstate(invalid="ignore"):
+        return np.exp(top - logsumexp(top)) @ centre
 
 
 def _result(problem, levels, moves, bounds, joint, networks, tails, production, complaints):
     n, n_test = len(problem.y_train), len(problem.y_test)
     low = np.arange(levels.bins) * levels.width
-    centre = (low + np.minimum(low + levels.width - 1, n_test)) / 2 / n_test
 
     def mean(values):
-        top = values.reshape(-1, levels.bins)[-1]
-        return np.exp(top - logsumexp(top)) @ centre
+        return _mean_accuracy(values, levels, n_test)
 
     fits = np.isfinite(joint.log_p[-1]).any()
     result = common_result(
@@ -254,7 +288,7 @@ def _result(problem, levels, moves, bounds, joint, networks, tails, production, 
         log_g_joint_stderr=over(
             ("A", "accuracy_bin"),
             known(log_g, joint.stderr),
-            "standard error of log_g_joint, without that of its scale",
+            "standard error of log_g_joint, without that of its scale; NaN below 5 samples",
             "nat",
         ),
         log_p_given_fit=over("accuracy_bin", joint.given_fit, "ln Pr[bin | A = n]", "nat"),

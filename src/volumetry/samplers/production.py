@@ -20,8 +20,10 @@ from volumetry.reweighting import (
 GROUPS = 8
 """Most stretches that each walker set is cut into for the jackknife."""
 
+LEAST_EXCHANGE = 0.05
+"""Least fraction of exchanges that neighbouring windows have to accept."""
+
 _LEAST_AGREEMENT = 1e-4
-_LEAST_EXCHANGE = 0.05
 _LEAST_SAMPLES = 40
 _LARGEST_R_HAT = 1.1
 _LARGEST_DRIFT = 3.5
@@ -49,6 +51,7 @@ class Production:
             draws, else up to a constant.
         tests: (levels,): test evaluations.
         accuracy: (levels,): mean test accuracy; NaN where it was not evaluated.
+        level_samples: (levels,): effective samples of each level, all windows together.
         effective_samples, r_hat: (W,), of the coordinate.
         exchange: (W - 1,): fraction of exchanges accepted with the next window.
         acceptance: (W,): fraction of moves accepted.
@@ -102,6 +105,7 @@ class Production:
         self._counts = np.concatenate([draws[:, None], visits], axis=1)
         self._log_weight = np.concatenate([np.zeros((1, log_weight.shape[1])), log_weight])
         total = self._counts.sum(axis=0)
+        self.level_samples = total.sum(axis=0)
         self.log_p, self._f = multi_histogram(total, self._log_weight)
         self.tests, self._tests, self._hits = tests.sum(axis=0), tests, hits
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -200,7 +204,7 @@ class Production:
         said = [
             f"windows {w} and {w + 1} exchange at a rate of {rate:.3g} only"
             for w, rate in enumerate(self.exchange)
-            if rate < _LEAST_EXCHANGE
+            if rate < LEAST_EXCHANGE
         ]
         trips, free = int(self.round_trips.sum()), self.expected_round_trips()
         if free > _EXPECTED_TRIPS and trips < _LEAST_DIFFUSION * free:

@@ -20,7 +20,7 @@ import xarray as xr
 
 from volumetry.progress import Progress
 from volumetry.samplers.chains import Levels, Windows, draw_uniform
-from volumetry.samplers.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder, plan_windows
+from volumetry.samplers.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import GROUPS, Production, Uniform
 
@@ -86,10 +86,14 @@ def run(problem: Problem, parameters: RewlParameters, seed: int, *, threads: int
         sampler = FlatHistogram("rewl", problem, parameters, seed, pool, levels, np.zeros(n + 1))
         uniform, last = draw_bulk(sampler, parameters.bulk_draws)
         ladder = sampler.explore(last, uniform)
-        bounds = plan_windows(ladder.log_p, parameters.window_cost)
-        bounds = sampler.enter(bounds, ladder.snapshots, ladder.snapshot_levels)
-        learned = learn(sampler, bounds, ladder)
-        log_weight, moves = sampler.settle(bounds, learned.log_weight, ladder)
+        learned = Learned(sampler, ladder)
+        bounds, log_weight, moves = sampler.divide(
+            ladder,
+            parameters.window_cost,
+            learned.learn,
+            ladder.snapshots,
+            ladder.snapshot_levels,
+        )
         # Rare enough that tests below A = n take a fraction of the time; odd, like the moves of a
         # round. A test costs about N / (9 n) rounds of one window.
         test_every = max(4 * ROUNDS_A_SWEEP - 1, n_test // (2 * n) | 1)
@@ -146,21 +150,29 @@ def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
     return Uniform(visits, tests, test_sum), last
 
 
-@dataclass
 class Learned:
-    """The learning stage: ln weights (W, n + 1), ln f after each step (steps, W), flatness (W)."""
+    """The learning stage, and its record: ln f after each step (steps, W), and flatness (W)."""
 
-    log_weight: np.ndarray
-    ln_f: np.ndarray
-    flatness: np.ndarray
+    def __init__(self, sampler: FlatHistogram, ladder: Ladder):
+        self._sampler, self._ladder = sampler, ladder
+
+    def learn(self, bounds: list[tuple[int, int]]) -> np.ndarray:
+        """``learn`` in the windows given; their ln weights (W, n + 1)."""
+        log_weight, self.ln_f, self.flatness = learn(self._sampler, bounds, self._ladder)
+        return log_weight
 
 
-def learn(sampler: FlatHistogram, bounds: list[tuple[int, int]], ladder: Ladder) -> Learned:
+def learn(
+    sampler: FlatHistogram, bounds: list[tuple[int, int]], ladder: Ladder
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wang-Landau from the warm start: sets update their own weights, then all take the mean.
 
     Updates are spaced so that A has had a chance to change between them, and the first ln f is such
     that a window's weights change by about one nat while A is being forgotten: larger steps only
     undo what the warm start knows.
+
+    Returns:
+        ln weights (W, n + 1), ln f after each step (steps, W), and the last flatness (W,).
     """
     p = sampler.parameters
     progress = Progress("rewl, learning stage", "steps")
@@ -201,7 +213,7 @@ def learn(sampler: FlatHistogram, bounds: list[tuple[int, int]], ladder: Ladder)
         progress.update(done, most, f"least flatness {flatness.min():.2f}")
         if (ln_f <= first / 2**p.halvings).all():
             break
-    return Learned(weight, np.array(history), flatness)
+    return weight, np.array(history), flatness
 
 
 def _complaints(parameters: RewlParameters, production: Production) -> list[str]:
