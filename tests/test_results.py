@@ -1,5 +1,6 @@
 """Aggregation of runs with known numbers, against values worked out by hand."""
 
+import itertools
 import json
 
 import numpy as np
@@ -333,3 +334,69 @@ def test_other_files_are_no_benchmarks(tmp_path):
     path.write_text("nothing\n")
     with pytest.raises(DataError, match="not a benchmark table"):
         seconds.collect([path])
+
+
+def test_bound_from_the_volume_alone(tmp_path):
+    """1 - (0.05 V)^(1/n), against the error on labels as noisy as those of the training set."""
+    numbers = {"log_volume": -20.0, "log_volume_stderr": 0.2, "test_accuracy": 0.7}
+    files = [write_run(tmp_path, "rewl", 10, 0, **numbers, test_accuracy_stderr=0.01)]
+    for path in files:
+        run = netcdf.read(path).assign_attrs(label_noise=0.5, n_classes=10)
+        netcdf.write(run, path)
+    study = aggregate(files)
+    bound = 1 - (0.05 * np.exp(-20)) ** 0.1
+    assert cell(study, "error_bound", n=10) == pytest.approx(bound, abs=1e-12)
+    half = 1.96 * (1 - bound) * 0.2 / 10
+    assert cell(study, "error_bound_high", n=10) == pytest.approx(bound + half, abs=1e-4)
+    assert cell(study, "gibbs_error", n=10) == pytest.approx(1 - 0.5 * 0.7 - 0.05, abs=1e-12)
+
+
+def test_bound_holds_for_a_class_of_two_weights():
+    """By listing samples: two settings with errors 0.2 and 0.6, fits with (1 - L)^n, n = 3."""
+    n, delta, errors = 3, 0.5, np.array([0.2, 0.6])
+    # Independent examples; both settings wrong together as little as possible: L1 + L2 < 1.
+    outcomes = {(1, 1): 0.2, (0, 1): 0.2, (1, 0): 0.6}
+    failed = 0.0
+    for sample in itertools.product(outcomes.items(), repeat=n):
+        probability = np.prod([p for _, p in sample])
+        fits = np.all([right for right, _ in sample], axis=0)
+        if fits.any():
+            bound = statistics.gibbs_error_bound(np.log(fits.mean()), n, delta)
+            failed += probability * (errors[fits].mean() > bound)
+    assert failed <= delta
+
+
+def test_the_density_of_states_sums_to_all_weights(tmp_path):
+    log_g = ("A", np.log([2.0**295, 2.0**295]))
+    write_run(tmp_path, "rewl", 10, 0, extra={"log_g": log_g})
+    twice = ("A", np.log([2.0**296, 2.0**296]))
+    write_run(tmp_path, "rewl", 20, 0, extra={"log_g": twice})
+    study = aggregate(tmp_path.glob("*.nc"))
+    assert cell(study, "sum_rule", n=10, replicate=0, sampler="rewl") == pytest.approx(0, abs=1e-9)
+    assert cell(study, "sum_rule", n=20, replicate=0, sampler="rewl") == pytest.approx(np.log(2))
+
+
+def test_tail_volumes_of_trained_networks(tmp_path):
+    extra = {
+        "network_sampler": ("network", np.array(["gd", "gd", "sam"], object)),
+        "tail_log_volume": ("network", [-3.0, -5.0, -7.0]),
+        "tail_log_volume_stderr": ("network", [0.1, 0.3, 0.2]),
+        "hits_low": ("accuracy_bin", [0, 5]),
+        "log_p_given_fit": ("accuracy_bin", np.log([0.25, 0.75])),
+        "reference_agreement": 0.3,
+    }
+    path = write_run(tmp_path, "joint", 10, 0, test_accuracy=0.4, extra=extra)
+    netcdf.write(netcdf.read(path).assign_attrs(n_test=10), path)
+    files = [path] + [write_run(tmp_path, s, 10, 0, test_accuracy=0.5) for s in ("gd", "sam")]
+    study = aggregate(files)
+    where = {"n": 10, "replicate": 0}
+    assert cell(study, "tail_log_volume", **where, sampler="gd") == -4
+    assert cell(study, "tail_log_volume_stderr", **where, sampler="gd") == pytest.approx(0.2)
+    assert cell(study, "tail_log_volume", **where, sampler="sam") == -7
+    assert np.isnan(cell(study, "tail_log_volume", **where, sampler="joint"))
+    assert cell(study, "joint_agreement", **where, sampler="joint") == 0.3
+    # Density of a bin: 0.25 over 5 of 10 accuracies' steps, 0.75 over 6.
+    density = study["log_p_given_fit"].isel(dataset=0, architecture=0).sel(n=10, replicate=0)
+    assert density.sel(accuracy=0.2) == pytest.approx(np.log(0.25 / 0.5))
+    assert density.sel(accuracy=0.75) == pytest.approx(np.log(0.75 / 0.6))
+    assert np.isnan(density.sel(accuracy=0.0))

@@ -19,7 +19,8 @@ config.update(STUDY.config)
 R = config["results_dir"].rstrip("/")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
-CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope"]
+CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
+CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
 
 
 wildcard_constraints:

@@ -352,13 +352,102 @@ def volume_slope(study: xr.Dataset) -> alt.TopLevelMixin:
     return _arrange(charts, "No check of the volume against the accuracy: the study has no rewl.")
 
 
+_BOUND = Style("Upper bound from the log-volume alone (95 %)", _VERMILION, "triangle-down")
+_ERROR = Style("Measured error of the random interpolator", _INK, "cross")
+
+
+def error_bound(study: xr.Dataset) -> alt.TopLevelMixin:
+    """Bound on the error of the random interpolator, and the measured error, against n."""
+    legend = _legend("label", [_BOUND, _ERROR])
+    y = alt.Y(
+        "value:Q", title="Error (fraction of examples)", scale=alt.Scale(domain=[0, 1], nice=False)
+    )
+    charts = []
+    for title, part in panels(study, "error_bound"):
+        rows = [
+            _table(part, name).assign(label=style.label)
+            for name, style in (("error_bound", _BOUND), ("gibbs_error", _ERROR))
+        ]
+        rows = pd.concat(rows, ignore_index=True)
+        rows = rows.assign(x=rows["n"])
+        curve = _curve(rows, _n_axis(rows["n"]), y, legend, _tooltip("error", ".4f"))
+        charts.append((title, alt.layer(*curve)))
+    return _arrange(charts, "No bound: the study has no rewl.")
+
+
+def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
+    """ln Pr[Q >= q | A = n] of joint against q, and where the trained networks lie on it."""
+    if "log_p_given_fit" not in study:
+        return _arrange([], "No distribution of the accuracy: the study has no joint.")
+    trained = [s for s in study["sampler"].values if s in TRAINED]
+    legend = _legend("label", [style(s) for s in trained])
+    charts = []
+    for title, part in panels(study, "log_p_given_fit"):
+        curves = _tail_curves(part)
+        columns = {"tail_log_volume": "tail", "test_accuracy": "accuracy", "converged": "converged"}
+        points = _rows(part.sel(sampler=trained), columns)
+        points = points[np.isfinite(points["tail"])]
+        sizes = [str(n) for n in sorted(curves["n"].unique())]
+        curves = curves.assign(size=curves["n"].astype(str))
+        y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
+        x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
+        shade = np.linspace(0.25, 1.0, len(sizes))
+        line = (
+            alt.Chart(curves)
+            .mark_line(strokeWidth=1.8, color=_INK)
+            .encode(
+                x=x,
+                y=y,
+                detail="replicate:N",
+                opacity=alt.Opacity(
+                    "size:N",
+                    scale=alt.Scale(domain=sizes, range=shade.tolist()),
+                    legend=alt.Legend(title="n"),
+                ),
+                tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q"],
+            )
+        )
+        mark = alt.Chart(points).encode(
+            x=x,
+            y=y,
+            color=legend["color"],
+            shape=legend["shape"],
+            tooltip=["n:Q", "label:N", "replicate:N", "accuracy:Q", "tail:Q"],
+        )
+        charts.append((title, alt.layer(line, *_points(mark))))
+    return _arrange(charts, "No distribution of the accuracy: joint reached none.")
+
+
+def _tail_curves(part: xr.Dataset) -> pd.DataFrame:
+    """ln Pr[Q >= q | A = n] on the grid of accuracies, one row a point."""
+    density = part["log_p_given_fit"]
+    log_p = density.fillna(-np.inf).values
+    tail = np.logaddexp.accumulate(log_p[..., ::-1], axis=-1)[..., ::-1]
+    with np.errstate(invalid="ignore"):
+        tail = tail - tail[..., :1]
+    rows = density.copy(data=np.where(np.isfinite(tail), tail, np.nan)).rename("tail")
+    rows = rows.where(density.notnull()).reset_coords(drop=True).to_dataframe().reset_index()
+    return rows.dropna(subset=["tail"])
+
+
 CHARTS: dict[str, Callable[[xr.Dataset], alt.TopLevelMixin]] = {
     "advantage": advantage,
     "test_accuracy": test_accuracy,
     "log_volume": log_volume,
     "volume_slope": volume_slope,
+    "error_bound": error_bound,
+    "accuracy_tails": accuracy_tails,
 }
 """The charts by name, in the order of the report."""
+
+_NEEDS = {"accuracy_tails": "joint"}
+
+
+def shown(study: xr.Dataset) -> list[str]:
+    """The charts that belong to a study: all but those of samplers that it does not run."""
+    return [
+        name for name in CHARTS if name not in _NEEDS or _NEEDS[name] in study["sampler"].values
+    ]
 
 
 def draw_chart(name: str, study: xr.Dataset) -> alt.TopLevelMixin:

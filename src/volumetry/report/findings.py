@@ -150,21 +150,42 @@ def guess_and_check_agreement(study: xr.Dataset) -> str:
 
 def slope_agreement(study: xr.Dataset) -> str:
     """In how many steps -d ln V/dn lies between the -ln Qr of its two ends, within the errors."""
-    agree = total = 0
-    for dataset in study["dataset"].values:
-        for architecture in study["architecture"].values:
-            part = study.sel(dataset=dataset, architecture=architecture)
-            for n in part["n"].values[part["log_volume_slope_start"].values > 0]:
-                step = part.sel(n=n)
-                ends = part.sel(n=[int(step["log_volume_slope_start"]), n])
-                low = ends["minus_log_accuracy_mean_low"].min(skipna=False)
-                high = ends["minus_log_accuracy_mean_high"].max(skipna=False)
-                if np.isfinite(low + high + step["log_volume_slope_mean_low"]):
-                    total += 1
-                    agree += bool(
-                        step["log_volume_slope_mean_low"] <= high
-                        and step["log_volume_slope_mean_high"] >= low
-                    )
+    total, agree = int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
     if not total:
         return "The study has no two successive sizes to compare."
     return f"They agree within their 95 % intervals in {agree} of {_count(total, 'step')}."
+
+
+_Z_CHECKS = {
+    "volume_z": "log-volume: Guess & Check and REWL",
+    "enumerate_volume_z": "log-volume: REWL and all weight settings",
+    "joint_accuracy_z": "accuracy of the interpolators: joint and REWL",
+}
+
+
+def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
+    """Each consistency check of the study that it can make: what, how many cells, the outcome."""
+    rows = []
+    for name, what in _Z_CHECKS.items():
+        z = study[name].values[np.isfinite(study[name].values)]
+        if z.size:
+            side = int((z > 0).sum())
+            words = (
+                f"root mean square {np.sqrt(np.mean(z**2)):.2f} standard errors (1 is expected), "
+                f"largest {np.abs(z).max():.2f}; {side} above and {z.size - side} below zero"
+            )
+            rows.append((what, int(z.size), words))
+    total, agree = int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
+    if total:
+        words = f"within their 95 % intervals in {agree} of {total}"
+        rows.append(("slope of the log-volume and accuracy: −d ln V/dn and −ln Qr", total, words))
+    p = study["joint_agreement"].values[np.isfinite(study["joint_agreement"].values)]
+    if p.size:
+        rows.append(
+            ("density of states g(A): joint and REWL", int(p.size), f"least p-value {p.min():.2g}")
+        )
+    rule = study["sum_rule"].values[np.isfinite(study["sum_rule"].values)]
+    if rule.size:
+        words = f"ln of the sum over 2^M is at most {np.abs(rule).max():.1g} from 0"
+        rows.append(("sum of g(A) over all A", int(rule.size), words))
+    return rows

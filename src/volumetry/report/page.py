@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 import volumetry
 from volumetry.report import findings
-from volumetry.report.charts import CHARTS, draw_chart, style
+from volumetry.report.charts import draw_chart, shown, style
 
 _TEXT = {
     "advantage": (
@@ -40,6 +40,21 @@ _TEXT = {
         "gets it right. So the slope of the log-volume (steps between successive n; the first "
         "starts at n = 0) must follow −ln Qr (points): a step lies between the points at its two "
         "ends, or slightly above.",
+    ),
+    "error_bound": (
+        "What the volume alone promises",
+        "With 95 % confidence over training sets of independent examples, the mean error of the "
+        "random interpolator is at most 1 − (0.05 V)^(1/n): the larger the volume of the fits, the "
+        "better they must generalise. The bound knows nothing of the test set; below it stands the "
+        "error measured there. Training subsets here are class-balanced, which the theorem does "
+        "not ask for.",
+    ),
+    "accuracy_tails": (
+        "How rare are trained networks among all that fit?",
+        "For each accuracy q, the fraction of the fitting weight settings that do at least as well "
+        "on the test set (lines, darker for larger n), measured by the joint density of states. "
+        "The marks are the networks that training found: the lower they lie, the less a random fit "
+        "could have been one of them.",
     ),
 }
 
@@ -79,7 +94,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
             "finding": agreement.get(name, ""),
             "spec": _spec(draw_chart(name, study).to_dict()),
         }
-        for name in CHARTS
+        for name in shown(study)
     ]
     return environment.get_template("page.html.j2").render(
         scope=_scope(study),
@@ -88,6 +103,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         charts=charts,
         intervals=_INTERVALS,
         numbers=_numbers(study),
+        checks=findings.checks(study),
         convergence=_convergence(study),
         cost=_cost(study, list(seconds or [])),
         networks=_networks(study),

@@ -8,6 +8,19 @@ and ``_high`` ends of 95 % intervals (``statistics.replicate_interval``):
     advantage                             (dataset, architecture, n, sampler)
     advantage_change                      (dataset, architecture, sampler)
     log_volume_slope_mean, minus_log_accuracy_mean    (dataset, architecture, n)
+    error_bound, gibbs_error                          (dataset, architecture, n)
+
+Checks of the study against itself, one a cell unless said otherwise:
+
+    volume_z              Guess & Check against rewl, log-volume, in standard errors
+    enumerate_volume_z    rewl against enumerate, the same
+    joint_accuracy_z      joint against rewl, accuracy of the interpolators, in standard errors
+    joint_agreement       probability of a larger chi-squared between joint and rewl over g(A)
+    sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right
+    slope_agrees          (dataset, architecture, n): whether -d ln V/dn meets -ln Qr
+
+With joint: ``tail_log_volume`` of the networks of each trained sampler, and over ``accuracy``
+``log_p_given_fit``, the distribution of the interpolators.
 
 A run that did not converge takes part with its estimate. A run without a test accuracy (nothing
 fitted) has none to give: ``<summary>_replicates`` counts the runs that take part. In both cases
@@ -21,6 +34,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from scipy.special import logsumexp
 
 from volumetry.errors import DataError
 from volumetry.results import statistics
@@ -44,8 +58,15 @@ CELL_VARIABLES = {
     "hits": ("uniform draws that fitted the training set", "1"),
     "n_networks": ("networks trained", "1"),
     "n_fitted": ("networks trained that fitted the training set", "1"),
+    "round_trips": ("round trips of the replicas", "1"),
+    "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
+    "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
+    "joint_agreement": ("probability of a larger chi-squared of joint's g(A) against rewl's", "1"),
 }
 """Numbers of each run: long_name and units."""
+
+ACCURACIES = np.linspace(0, 1, 201)
+"""Grid of test accuracies for the distribution of the interpolators."""
 
 _COORDINATES = {
     "dataset": "dataset",
@@ -55,7 +76,7 @@ _COORDINATES = {
     "sampler": "method that finds networks fitting the training set",
 }
 _NOT_GATHERED = {*DIMS, *CELL_VARIABLES, "verdict", "seed", "layers", "n_weights", "label_noise"}
-_NOT_GATHERED |= {"title", "Conventions"}
+_NOT_GATHERED |= {"title", "Conventions", "n_classes", "n_test", "_joint"}
 """Attributes of a run that become variables of the study, or that the study has of its own."""
 
 
@@ -120,9 +141,11 @@ def aggregate(
     spread("layers", ["architecture"], "", object, long_name="layers, JSON")
     pair = ["dataset", "architecture"]
     spread("n_weights", pair, np.nan, float, long_name="number of weights M", units="1")
+    spread("n_classes", ["dataset"], np.nan, float, long_name="number of classes", units="1")
     name = "fraction of training labels redrawn at random"
     spread("label_noise", ["dataset"], np.nan, float, long_name=name, units="1")
 
+    _add_joint(study, runs, place)
     _summarise(study)
     study.attrs = {
         "title": "Volumetry study: trained networks against the typical interpolator",
@@ -135,12 +158,48 @@ def aggregate(
     return study
 
 
+def _add_joint(study: xr.Dataset, runs: Mapping[tuple, dict], place: Mapping) -> None:
+    """Tail volumes of the trained samplers, and the distributions of joint, if there are any."""
+    found = [run for run in runs.values() if "_joint" in run]
+    if not found:
+        return
+    shape = [study.sizes[dim] for dim in DIMS]
+    tail, error = np.full((2, *shape), np.nan)
+    density = np.full((*shape[:4], len(ACCURACIES)), np.nan)
+    for run in found:
+        at = tuple(place[dim][run[dim]] for dim in DIMS[:4])
+        density[at] = run["_joint"]["density"]
+        for sampler, (tails, errors) in run["_joint"]["tails"].items():
+            cell = (*at, place["sampler"][sampler])
+            # The mean over networks; their errors come from the same chains, so they do not shrink.
+            tail[cell], error[cell] = np.mean(tails), np.mean(errors)
+    name = "mean ln Pr[test accuracy at least that of a trained network | A = n]"
+    study["tail_log_volume"] = DIMS, tail, {"long_name": name, "units": "nat"}
+    study["tail_log_volume_stderr"] = (
+        DIMS,
+        error,
+        {"long_name": f"standard error of {name}", "units": "nat"},
+    )
+    study["accuracy"] = "accuracy", ACCURACIES, {"long_name": "test accuracy", "units": "1"}
+    study["log_p_given_fit"] = (
+        (*DIMS[:4], "accuracy"),
+        density,
+        {"long_name": "ln of the density of the test accuracy at A = n", "units": "1"},
+    )
+
+
 def _read(path: str | os.PathLike) -> dict:
     """Cell, numbers and attributes of one run."""
     try:
         with xr.open_dataset(path, engine="netcdf4") as file:
             run = dict(file.attrs)
             run |= {name: file[name].item() for name in CELL_VARIABLES if name in file}
+            if "log_g" in file and "n_weights" in run:
+                total = logsumexp(file["log_g"].values)
+                run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
+            if "reference_agreement" in file:
+                run["joint_agreement"] = file["reference_agreement"].item()
+                run["_joint"] = _read_joint(file)
             if "fitted" in file:
                 run |= {"n_networks": file["fitted"].size, "n_fitted": int(file["fitted"].sum())}
     except (OSError, ValueError) as error:
@@ -152,6 +211,22 @@ def _read(path: str | os.PathLike) -> dict:
     if missing:
         raise DataError(f"{path}: not the file of a run, it lacks {', '.join(missing)}")
     return run | {"n": int(run["n"]), "replicate": int(run["replicate"])}
+
+
+def _read_joint(file: xr.Dataset) -> dict:
+    """Tail volumes by sampler, and the distribution of the accuracy, of a run of joint."""
+    samplers = file["network_sampler"].values
+    tails, errors = file["tail_log_volume"].values, file["tail_log_volume_stderr"].values
+    by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
+    low = file["hits_low"].values
+    n_test = int(file.attrs["n_test"])
+    log_p = file["log_p_given_fit"].values
+    # Density over accuracy, so that bins of any width compare.
+    density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
+    centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
+    known = np.isfinite(density)
+    values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
+    return {"tails": by_sampler, "density": values}
 
 
 def _ordered(seen: list[str], wanted: Sequence[str] | None, kind: str) -> list[str]:
@@ -290,3 +365,25 @@ def _summarise(study: xr.Dataset) -> None:
     put("volume_difference", value, quantity, "nat")
     put("volume_difference_stderr", stderr, f"standard error of {quantity}", "nat")
     put("volume_z", value / stderr, f"{quantity}, in standard errors")
+
+    def put_z(name: str, a: xr.Dataset, b: xr.Dataset, variable: str, quantity: str) -> None:
+        error = f"{variable}_stderr"
+        value, stderr = statistics.difference(a[variable], b[variable], a[error], b[error])
+        put(name, value / stderr, f"{quantity}, in standard errors")
+
+    exact, joint = _only(study, "enumerate"), _only(study, "joint")
+    put_z("enumerate_volume_z", rewl, exact, "log_volume", "log-volume of rewl minus the exact one")
+    quantity = "test accuracy of joint minus that of rewl"
+    put_z("joint_accuracy_z", joint, rewl, "test_accuracy", quantity)
+    put("slope_agrees", statistics.slope_agrees(study), "whether -d ln V/dn meets -ln Qr")
+
+    # The bound is about labels as they are drawn; with label noise, so is the error beside it.
+    noise, classes = study["label_noise"], study["n_classes"]
+    quantity = f"upper bound ({statistics.CONFIDENCE:.0%}) on the error of the random interpolator"
+    bound = statistics.gibbs_error_bound(rewl["log_volume"], study["n"])
+    stderr = (1 - bound) * rewl["log_volume_stderr"] / study["n"]
+    put_mean("error_bound", bound, stderr, rewl["converged"], quantity)
+    error = 1 - (1 - noise) * rewl["test_accuracy"] - noise / classes
+    stderr = (1 - noise) * rewl["test_accuracy_stderr"]
+    quantity = "error of the random interpolator on labels as noisy as those of the training set"
+    put_mean("gibbs_error", error, stderr, rewl["converged"], quantity)

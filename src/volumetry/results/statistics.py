@@ -51,6 +51,29 @@ def minus_log(accuracy, stderr):
     return -np.log(accuracy), stderr / accuracy
 
 
+def gibbs_error_bound(log_volume, n, delta: float = 1 - CONFIDENCE):
+    """Upper bound on the mean error of a random interpolator, from its log-volume alone.
+
+    Theorem (realisable PAC-Bayes; McAllester 1999, doi:10.1023/A:1007618624809, has the same form
+    with a larger constant). Let n examples be independent draws, V the fraction of weight space
+    that fits them, and L(w) the error of w on a new draw. With probability at least 1 - delta, the
+    mean of L over the fits is at most 1 - (delta V)^(1/n).
+
+    Proof. A fixed w fits with probability (1 - L(w))^n, so the mean over samples and over uniform w
+    of [w fits] (1 - L(w))^-n is at most 1. By Markov's inequality its mean over w alone is at most
+    1 / delta with probability 1 - delta. It equals V times the mean of (1 - L)^-n over the fits,
+    and that mean is at least (1 - mean L)^-n by Jensen's inequality.
+
+    Args:
+        log_volume: ln V, nats.
+        n: examples.
+
+    Returns:
+        The bound, a fraction.
+    """
+    return -np.expm1((log_volume + np.log(delta)) / n)
+
+
 def clopper_pearson(hits, guesses):
     """Exact binomial interval of a probability (Clopper & Pearson 1934, 10.1093/biomet/26.4.404).
 
@@ -66,6 +89,34 @@ def clopper_pearson(hits, guesses):
     known = np.isfinite(hits) & np.isfinite(guesses)
     low = np.where(known & (hits == 0), 0.0, low)
     return low, np.where(known & (hits == guesses), 1.0, high)
+
+
+def slope_agrees(study: xr.Dataset) -> xr.DataArray:
+    """Whether the interval of -d ln V/dn meets those of -ln Qr at the two ends of its step.
+
+    Args:
+        study: with ``log_volume_slope_mean`` and ``minus_log_accuracy_mean``, their intervals, and
+            ``log_volume_slope_start``.
+
+    Returns:
+        (dataset, architecture, n): 1 or 0 at the upper end of a step; NaN where there is no step
+        from another size, or no interval.
+    """
+    dims = ("dataset", "architecture", "n")
+    start = study["log_volume_slope_start"].transpose(*dims)
+    agrees = xr.full_like(start, np.nan)
+    for cell in np.argwhere((start > 0).values):
+        d, a, k = cell
+        ends = study.isel(dataset=d, architecture=a).sel(
+            n=[int(start[d, a, k]), int(study["n"][k])]
+        )
+        low = ends["minus_log_accuracy_mean_low"].min(skipna=False)
+        high = ends["minus_log_accuracy_mean_high"].max(skipna=False)
+        step = ends.isel(n=1)
+        slope_low, slope_high = (step[f"log_volume_slope_mean_{end}"] for end in ("low", "high"))
+        if np.isfinite(low + high + slope_low + slope_high):
+            agrees[d, a, k] = float(slope_low <= high and slope_high >= low)
+    return agrees
 
 
 def log_volume_slope(

@@ -63,6 +63,8 @@ def run_job(
         seed=np.int64(seed),
         layers=json.dumps(layers),
         n_weights=np.int64(problem.network.n_weights),
+        n_classes=np.int64(problem.network.n_classes),
+        n_test=np.int64(len(problem.y_test)),
         label_noise=label_noise,
         parameters=json.dumps(parameters),
         device="cpu",
