@@ -70,7 +70,8 @@ def perceptron_of_shared_blocks(blocks: int, d: int, kinds: int = 10, seed: int 
     p = reduce(np.convolve, [densities[b % kinds] for b in range(blocks)])
     network = build_network((), (blocks * d,), 2, 1)
     problem = Problem(network, columns, labels, columns, 1 - labels, columns[:0], labels[:0])
-    return Solved(problem, np.log(p), 0.0)
+    with np.errstate(divide="ignore"):
+        return Solved(problem, np.log(p), 0.0)
 
 
 def _three_forms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
