@@ -197,17 +197,13 @@ class FlatHistogram:
         low, high = np.array(bounds).T[:, :, None]
         return (self.coordinate >= low) & (self.coordinate <= high)
 
-    def explore(
-        self, starts: np.ndarray, uniform: Uniform | None = None, least: int = 0, most: int = -1
-    ) -> Ladder:
+    def explore(self, starts: np.ndarray, uniform: Uniform | None = None) -> Ladder:
         """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
 
         Args:
             starts: int8 (sets, n_weights).
             uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
-            least, most: coordinates at which the anneal may stop; the ends by default.
         """
-        most = most % self.n_coordinates
         progress = Progress(f"{self.name}, exploratory pass", "units of beta")
         size = len(self.base_weight)
         values = np.arange(self.n_coordinates)
@@ -225,11 +221,7 @@ class FlatHistogram:
                 # Neighbouring rungs overlap when the mean moves by about one standard deviation.
                 if spread is not None:
                     beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
-                weight = self.base_weight + beta * self.coordinate
-                windows = [fixed_windows(weight[None, :], np.zeros(1, np.int64))] * len(self.sets)
-                moves = self._odd(self.parameters.rung_sweeps, 32)
-                self.run(windows, 8, moves)
-                tallies = self.run(windows, 24, moves)
+                tallies, moves = self._run_rung(beta)
                 rung = sum(t.visits[0] for t in tallies)
                 # A walker that never left its level says nothing about how that compares.
                 moved = [t for t in tallies if t.changes.any()]
@@ -246,9 +238,8 @@ class FlatHistogram:
                 mean = np.average(values, weights=by_value)
                 spread = np.sqrt(np.average((values - mean) ** 2, weights=by_value))
                 seen = np.flatnonzero(np.bincount(self.coordinate, visits))
-                end = min(seen[-1], most) if direction > 0 else max(seen[0], least)
-                beyond = by_value[end:] if direction > 0 else by_value[: end + 1]
-                arrived = beyond.sum() > 0.5 * by_value.sum()
+                end = seen[-1] if direction > 0 else seen[0]
+                arrived = by_value[end] > 0.5 * by_value.sum()
                 at_end = at_end + 1 if arrived or not moved else 0
                 progress.update(
                     abs(beta), _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {mean:.1f}"
@@ -276,6 +267,14 @@ class FlatHistogram:
             np.array(betas)[by_beta],
             means[by_beta],
         )
+
+    def _run_rung(self, beta: float) -> tuple[list[Tally], int]:
+        """A quarter of ``rung_sweeps`` to settle, and the tallies of the rest; moves a round."""
+        weight = self.base_weight + beta * self.coordinate
+        windows = [fixed_windows(weight[None, :], np.zeros(1, np.int64))] * len(self.sets)
+        moves = self._odd(self.parameters.rung_sweeps, 32)
+        self.run(windows, 8, moves)
+        return self.run(windows, 24, moves), moves
 
     def enter(
         self, bounds: list[tuple[int, int]], snapshots: np.ndarray, snapshot_levels: np.ndarray
