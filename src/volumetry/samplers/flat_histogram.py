@@ -416,6 +416,9 @@ class FlatHistogram:
     ) -> tuple[Production, list[str]]:
         """Frozen weights; blocks until nothing is left to complain of or the budget is spent.
 
+        Twice in a row there has to be nothing: to stop at the first error bar that is small enough
+        would select those that are too small.
+
         Args:
             complain: what a production lacks, in words, the most important first.
             test_low, test_every: as in ``chains.run_rounds``.
@@ -428,7 +431,7 @@ class FlatHistogram:
         windows = fixed_windows(log_weight, np.array([window[0] for window in bounds]))
         rounds = max(2, int(p.block_sweeps * ROUNDS_A_SWEEP))
         blocks: list[list[Tally]] = []
-        note = ""
+        note, quiet = "", False
         while True:
             blocks.append(self.run([windows] * len(self.sets), rounds, moves, test_low, test_every))
             done = len(blocks)
@@ -437,7 +440,8 @@ class FlatHistogram:
                     windows.log_weight, blocks, self.coordinate, uniform, self.n_test
                 )
                 complaints = complain(production)
-                if done == p.max_blocks or not complaints:
+                if done == p.max_blocks or (quiet and not complaints):
                     return production, complaints
-                note = complaints[0]
+                quiet = not complaints
+                note = complaints[0] if complaints else "converged, to be confirmed"
             progress.update(done, p.max_blocks, note)
