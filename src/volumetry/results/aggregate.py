@@ -225,7 +225,9 @@ def _read_joint(file: xr.Dataset) -> dict:
     density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
     centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
     known = np.isfinite(density)
-    values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
+    values = np.full(len(ACCURACIES), np.nan)
+    if known.any():
+        values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
     return {"tails": by_sampler, "density": values}
 
 

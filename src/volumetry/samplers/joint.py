@@ -39,6 +39,7 @@ class JointParameters:
         settle_sweeps: sweeps of each walker before production.
         block_sweeps: sweeps of each walker in one block of production.
         min_blocks, max_blocks: fewest and most blocks of production.
+        depth: how rare an accuracy may be, in the band, to be looked at, nats.
         tail_error: wanted standard error of the tail volume of every trained network, nats.
         accuracy_error: wanted standard error of the interpolators' mean test accuracy.
     """
@@ -50,9 +51,10 @@ class JointParameters:
     rung_sweeps: float = 2.0
     window_cost: float = 60.0
     settle_sweeps: float = 20.0
-    block_sweeps: float = 4.0
+    block_sweeps: float = 10.0
     min_blocks: int = 12
-    max_blocks: int = 200
+    max_blocks: int = 400
+    depth: float = 30.0
     tail_error: float = 0.5
     accuracy_error: float = 0.01
 
@@ -98,7 +100,7 @@ def run(
     with ThreadPoolExecutor(threads) as pool:
         starts = _starts(problem, parameters, seed, pool, reference, base)
         sampler = FlatHistogram("joint", problem, parameters, seed, pool, levels, base_weight)
-        ladder = sampler.explore(starts)
+        ladder = sampler.explore(starts, depth=parameters.depth)
         level = (n - base) * bins + networks["hits"] // width
         snapshots = np.concatenate([ladder.snapshots, networks["weights"]])
         snapshot_levels = np.concatenate([ladder.snapshot_levels, level])
@@ -108,6 +110,7 @@ def run(
             lambda bounds: sampler.window_weights(ladder.log_p, bounds),
             snapshots,
             snapshot_levels,
+            parameters.depth,
         )
 
         def tails(values):
@@ -204,8 +207,10 @@ def _tails(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
 
     Inside a bin the logarithm of the tail is interpolated.
     """
-    total = logsumexp(log_p)
-    tail = np.append(np.logaddexp.accumulate(log_p[::-1])[::-1], -np.inf) - total
+    with np.errstate(invalid="ignore"):
+        total = logsumexp(log_p)
+        log_p = log_p - total
+    tail = np.append(np.logaddexp.accumulate(log_p[::-1])[::-1], -np.inf)
     low, part = tail[hits // width], hits % width / width
     high = tail[hits // width + 1]
     with np.errstate(invalid="ignore"):
@@ -240,7 +245,8 @@ class _Joint:
         judged = shape(production.level_samples) >= _LEAST_LEVEL_SAMPLES
         relative = production.stderr(lambda values: values - logsumexp(values))
         self.stderr = np.where(judged, shape(relative), np.nan)
-        self.given_fit = shape(production.log_p)[-1] - own[-1]
+        with np.errstate(invalid="ignore"):
+            self.given_fit = shape(production.log_p)[-1] - own[-1]
         given_fit_stderr = production.stderr(
             lambda values: shape(values)[-1] - logsumexp(shape(values)[-1])
         )
