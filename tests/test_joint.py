@@ -58,15 +58,15 @@ def compared():
 
 
 def test_joint_density_agrees_with_enumeration(compared):
-    z = []
+    z, covered = [], 0
     for exact, _, own in compared:
         g = relative(exact.log_g_joint.values[int(own.A[0]) :])
         found = relative(own.log_g_joint.values)
         assert not np.isfinite(found[~np.isfinite(g)]).any()  # nothing that is not there
         judged = np.isfinite(own.log_g_joint_stderr.values)
-        if own.converged:
-            assert np.logaddexp.reduce(g[judged]) > np.log(0.95)
+        covered += np.logaddexp.reduce(g[judged]) > np.log(0.95)
         z.extend((found[judged] - g[judged]) / own.log_g_joint_stderr.values[judged])
+    assert covered >= 8  # nearly all of the density has an error bar
     assert len(z) > 300
     assert 0.6 < np.mean(np.square(z)) < 1.5
     assert np.abs(z).max() < 5

@@ -198,14 +198,19 @@ class FlatHistogram:
         return (self.coordinate >= low) & (self.coordinate <= high)
 
     def explore(
-        self, starts: np.ndarray, uniform: Uniform | None = None, depth: float = np.inf
+        self,
+        starts: np.ndarray,
+        uniform: Uniform | None = None,
+        depth: float = np.inf,
+        reach: int = 0,
     ) -> Ladder:
         """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
 
         Args:
             starts: int8 (sets, n_weights).
             uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
-            depth: nats; the anneal stops where its ensemble is a fraction exp(-depth) of the first.
+            depth: nats; the anneal stops where its ensemble is a fraction exp(-depth) of the first,
+            reach: but going up not before its mean coordinate is this high.
         """
         progress = Progress(f"{self.name}, exploratory pass", "units of beta")
         size = len(self.base_weight)
@@ -218,10 +223,10 @@ class FlatHistogram:
                 walkers.weights[0] = weights
             self._start()
             beta, spread, at_end = 0.0, None, 0
-            log_z, last_beta, last_mean, rarity = 0.0, 0.0, None, 0.0
+            log_z, last_beta, last_mean, deep = 0.0, 0.0, None, False
             if uniform is not None:
                 spread = np.repeat(self.coordinate, uniform.visits.sum(axis=0)).std()
-            while abs(beta) < _LARGEST_BETA and at_end < 2 and rarity < depth:
+            while abs(beta) < _LARGEST_BETA and at_end < 2 and not deep:
                 # Neighbouring rungs overlap when the mean moves by about one standard deviation.
                 if spread is not None:
                     beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
@@ -244,7 +249,8 @@ class FlatHistogram:
                 # Relative entropy to beta = 0: beta <x> - ln Z(beta), by thermodynamic integration.
                 before = mean if last_mean is None else last_mean
                 log_z += (beta - last_beta) * (before + mean) / 2
-                rarity, last_beta, last_mean = beta * mean - log_z, beta, mean
+                last_beta, last_mean = beta, mean
+                deep = beta * mean - log_z > depth and not (direction > 0 and mean < reach)
                 seen = np.flatnonzero(np.bincount(self.coordinate, visits))
                 end = seen[-1] if direction > 0 else seen[0]
                 arrived = by_value[end] > 0.5 * by_value.sum()
@@ -330,6 +336,7 @@ class FlatHistogram:
         snapshots: np.ndarray,
         snapshot_levels: np.ndarray,
         depth: float = np.inf,
+        reach: int = 0,
     ) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
         """Windows with walkers and settled weights, twice as large where they do not exchange.
 
@@ -337,14 +344,17 @@ class FlatHistogram:
             window_cost: of ``plan_windows``, to begin with.
             first_weights: from the windows to ln weights (W, levels) to settle from.
             snapshots, snapshot_levels: as for ``enter``.
-            depth: nats; coordinates rarer than exp(-depth) of the most common get no window.
+            depth: nats; coordinates rarer than exp(-depth) of the most common get no window,
+            reach: except from that one up to this.
 
         Returns:
             The windows, their ln weights (W, levels), and the moves of a round in each (W,).
         """
         while True:
             marginal = self.marginal(ladder.log_p)
-            marginal[marginal < marginal.max() - depth] = -np.inf
+            rare = marginal < marginal.max() - depth
+            rare[marginal.argmax() : reach + 1] = False
+            marginal[rare] = -np.inf
             bounds = plan_windows(marginal, window_cost)
             bounds = self.enter(bounds, snapshots, snapshot_levels)
             log_weight, moves, exchange = self.settle(bounds, first_weights(bounds), ladder)

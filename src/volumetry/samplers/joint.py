@@ -39,7 +39,8 @@ class JointParameters:
         settle_sweeps: sweeps of each walker before production.
         block_sweeps: sweeps of each walker in one block of production.
         min_blocks, max_blocks: fewest and most blocks of production.
-        depth: how rare an accuracy may be, in the band, to be looked at, nats.
+        depth: how rare an accuracy may be, in the band, to be looked at, nats; accuracies up to
+            the best trained network's are looked at in any case.
         tail_error: wanted standard error of the tail volume of every trained network, nats.
         accuracy_error: wanted standard error of the interpolators' mean test accuracy.
     """
@@ -100,7 +101,8 @@ def run(
     with ThreadPoolExecutor(threads) as pool:
         starts = _starts(problem, parameters, seed, pool, reference, base)
         sampler = FlatHistogram("joint", problem, parameters, seed, pool, levels, base_weight)
-        ladder = sampler.explore(starts, depth=parameters.depth)
+        reach = int(networks["hits"].max(initial=0)) // width
+        ladder = sampler.explore(starts, depth=parameters.depth, reach=reach)
         level = (n - base) * bins + networks["hits"] // width
         snapshots = np.concatenate([ladder.snapshots, networks["weights"]])
         snapshot_levels = np.concatenate([ladder.snapshot_levels, level])
@@ -111,6 +113,7 @@ def run(
             snapshots,
             snapshot_levels,
             parameters.depth,
+            reach,
         )
 
         def tails(values):
@@ -135,12 +138,12 @@ def run(
                     f"{parameters.tail_error:.3g}"
                 )
             top = production.log_p.reshape(-1, bins)[-1]
-            few = production.level_samples.reshape(-1, bins)[-1] < _LEAST_LEVEL_SAMPLES
+            few = production.level_samples.reshape(-1, bins)[-1] < 1
             unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
             if unknown > 0.1:
                 said.append(
-                    f"a share of {unknown:.2g} of the fits is at accuracies met in fewer than "
-                    f"{_LEAST_LEVEL_SAMPLES} effective samples"
+                    f"a share of {unknown:.2g} of the fits is at accuracies met in less than one "
+                    "effective sample"
                 )
             return said + production.complaints()
 
