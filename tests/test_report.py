@@ -366,3 +366,38 @@ def test_page_is_reproducible_from_the_file(study, tmp_path):
     again = netcdf.read(tmp_path / "study.nc")
     assert isinstance(again, xr.Dataset)
     assert page.render(again, None, "x") == page.render(study, None, "x")
+
+
+def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
+    sizes, grid = [10, 40], np.linspace(0, 1, 5)
+    study = xr.Dataset(
+        {
+            "log_p_given_fit": (
+                ("dataset", "architecture", "n", "replicate", "accuracy"),
+                np.log([[[[[0.1, 0.2, 0.4, 0.2, 0.1]], [[0.1, 0.1, 0.2, 0.3, 0.3]]]]]),
+            ),
+            **{
+                name: (("dataset", "architecture", "n", "replicate", "sampler"), values)
+                for name, values in {
+                    "tail_log_volume": [[[[[-2.0, np.nan]], [[-3.0, np.nan]]]]],
+                    "test_accuracy": [[[[[0.7, 0.5]], [[0.9, 0.6]]]]],
+                    "converged": [[[[[1, 1]], [[0, 1]]]]],
+                }.items()
+            },
+        },
+        {
+            "dataset": ["digits"],
+            "architecture": ["tiny"],
+            "n": sizes,
+            "replicate": [0],
+            "sampler": ["gd", "joint"],
+            "accuracy": grid,
+        },
+    )
+    spec = charts.draw_chart("accuracy_tails", study).to_dict()
+    tables = [row for table in spec["datasets"].values() for row in table]
+    curve = [row["tail"] for row in tables if row.get("size") == "10"]
+    assert np.allclose(curve, np.log([1.0, 0.9, 0.7, 0.3, 0.1]))
+    marks = [row for row in tables if row.get("label") == "GD"]
+    assert [(row["accuracy"], row["tail"]) for row in marks] == [(0.7, -2.0), (0.9, -3.0)]
+    assert "accuracy_tails" in charts.shown(study)

@@ -380,6 +380,8 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
     if "log_p_given_fit" not in study:
         return _arrange([], "No distribution of the accuracy: the study has no joint.")
     trained = [s for s in study["sampler"].values if s in TRAINED]
+    sizes = [str(n) for n in sorted(study["n"].values)]
+    shades = np.linspace(0.25, 1.0, len(sizes)).tolist()
     legend = _legend("label", [style(s) for s in trained])
     charts = []
     for title, part in panels(study, "log_p_given_fit"):
@@ -387,11 +389,9 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
         columns = {"tail_log_volume": "tail", "test_accuracy": "accuracy", "converged": "converged"}
         points = _rows(part.sel(sampler=trained), columns)
         points = points[np.isfinite(points["tail"])]
-        sizes = [str(n) for n in sorted(curves["n"].unique())]
         curves = curves.assign(size=curves["n"].astype(str))
         y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
         x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
-        shade = np.linspace(0.25, 1.0, len(sizes))
         line = (
             alt.Chart(curves)
             .mark_line(strokeWidth=1.8, color=_INK)
@@ -401,7 +401,7 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
                 detail="replicate:N",
                 opacity=alt.Opacity(
                     "size:N",
-                    scale=alt.Scale(domain=sizes, range=shade.tolist()),
+                    scale=alt.Scale(domain=sizes, range=shades),
                     legend=alt.Legend(title="n"),
                 ),
                 tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q"],

@@ -53,8 +53,8 @@ _TEXT = {
         "How rare are trained networks among all that fit?",
         "For each accuracy q, the fraction of the fitting weight settings that do at least as well "
         "on the test set (lines, darker for larger n), measured by the joint density of states. "
-        "The marks are the networks that training found: the lower they lie, the less a random fit "
-        "could have been one of them.",
+        "The marks are the networks that training found (means of a run): the lower they lie, the "
+        "less a random fit could have been one of them.",
     ),
 }
 
