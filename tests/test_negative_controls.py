@@ -42,14 +42,14 @@ EXCHANGE = (
 )
 
 
-def largest_z():
-    """Largest |z| of ln g over the problems."""
+def largest_z(least_windows=1):
+    """Largest |z| of ln g over the problems; a broken sampler may end with a single window."""
     z = []
     for number in PROBLEMS:
         problem = random_problem(number)
         exact = enumeration.run(problem, EnumerateParameters())
         estimate = rewl.run(problem, PARAMETERS, 7 + number)
-        assert estimate.sizes["window"] > 1
+        assert estimate.sizes["window"] >= least_windows
         seen = np.isfinite(exact.log_g.values)
         difference = (estimate.log_g - exact.log_g).values[seen]
         z.extend(difference / estimate.log_g_stderr.values[seen])
@@ -68,7 +68,7 @@ def broken_chains(old, new, folder):
 
 
 def test_the_sound_version_passes():
-    assert largest_z() < LARGEST_Z
+    assert largest_z(least_windows=2) < LARGEST_Z
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
