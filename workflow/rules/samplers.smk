@@ -56,7 +56,7 @@ use rule sample_interpolators as sample_jointly with:
         dataset=rules.prepare_dataset.output[0],
         subset=rules.draw_subset.output[0],
         sources=lambda w: [
-            f"{R}/runs/" + CELL.format(**(dict(w) | {"sampler": source})) + ".nc"
+            f"{R}/runs/{CELL}.nc".format(**(dict(w) | {"sampler": source}))
             for source in STARTS_FROM["joint"]
             if source in config["samplers"]
         ],
