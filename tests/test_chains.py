@@ -12,8 +12,8 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from volumetry.networks import build_network
-from volumetry.networks.engine import make_plan
 from volumetry.networks.forward import count_correct, predict, random_weights
+from volumetry.networks.layout import make_plan
 from volumetry.reweighting import statistical_inefficiency
 from volumetry.samplers.chains import (
     Levels,

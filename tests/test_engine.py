@@ -10,14 +10,17 @@ import pytest
 from volumetry.jit import jit
 from volumetry.networks import build_network
 from volumetry.networks.engine import (
-    LANES,
-    TILE,
     commit,
     draw_flips,
     evaluate,
-    find_touched,
+    find_channels,
     flip,
     initialise,
+    revert,
+)
+from volumetry.networks.forward import count_correct, logits, random_weights
+from volumetry.networks.layout import (
+    TILE,
     make_move,
     make_plan,
     make_scratch,
@@ -26,8 +29,8 @@ from volumetry.networks.engine import (
     state_of,
     sum_dtype,
 )
-from volumetry.networks.forward import count_correct, logits, random_weights
 from volumetry.philox import below
+from volumetry.simd import LANES
 
 CUSTOM = ["pool", "conv 3", "conv 4", "pool", "linear 7", "linear 5"]
 NETWORKS = {  # layers, input shape, classes, largest |input|
@@ -66,7 +69,9 @@ def differences(plan, state, fresh):
 
 
 @jit
-def walk(plan, state, move, scratch, fresh, all_move, weights, seed, first, stem, slack, log):
+def walk(
+    plan, state, move, scratch, fresh, all_move, spare, weights, seed, first, stem, slack, log
+):
     """Random moves, half of them accepted, each checked against a fresh evaluation.
 
     Every fourth move draws from the first ``stem`` weights only. ``slack`` > 0 asks for counts of
@@ -76,28 +81,29 @@ def walk(plan, state, move, scratch, fresh, all_move, weights, seed, first, stem
         Wrong counts; values that differ; refusals (-1) seen. ``log`` holds the flips of each move.
     """
     wrong = different = refused = 0
-    correct = initialise(plan, fresh, all_move, weights, scratch)
+    correct = initialise(plan, fresh, all_move, weights, spare)
     for t in range(len(log)):
         step = first + t
         among = stem if step % 4 == 0 else weights.size
         word = draw_flips(seed, 1, step, among, move.flips)
         log[t] = move.flips
-        find_touched(plan, move)
+        find_channels(plan, move)
         flip(weights, move.flips)
         least = correct - 1 + below(word, slack) if slack > 0 else 0
         proposed = evaluate(plan, state, move, weights, scratch, least)
-        count = initialise(plan, fresh, all_move, weights, scratch)
+        count = initialise(plan, fresh, all_move, weights, spare)
         if proposed == -1:
             refused += 1
             wrong += count >= least
         else:
             wrong += proposed != count or count < least
         if proposed >= 0 and word & np.uint64(1):
-            commit(plan, state, move)
+            commit(plan, state, move, scratch)
             correct = count
         else:
+            revert(plan, state, move, scratch)
             flip(weights, move.flips)
-            initialise(plan, fresh, all_move, weights, scratch)
+            initialise(plan, fresh, all_move, weights, spare)
         different += differences(plan, state, fresh)
     return wrong, different, refused
 
@@ -109,7 +115,7 @@ class Walker:
         rng = np.random.default_rng(seed)
         self.network = build_network(layers, shape, n_classes, bound)
         self.x = rng.integers(-bound, bound + 1, (n, *shape))
-        self.y = rng.integers(0, n_classes, n)
+        self.y = np.sort(rng.integers(0, n_classes, n))  # the order in which a plan keeps them
         self.weights = random_weights(self.network, rng)
         if largest:  # near the bounds
             self.weights[:] = 1
@@ -119,12 +125,13 @@ class Walker:
         states = make_states(self.network, n, 2)
         self.state, self.fresh = state_of(states, 0), state_of(states, 1)
         self.move, self.all_move = make_move(self.network, flips), make_move(self.network, 0)
-        self.scratch = make_scratch(self.network, n)
+        self.scratch = make_scratch(self.network, flips)
+        self.spare = make_scratch(self.network, 0)
         self.steps = 0
         self.initialise(self.state)
 
     def initialise(self, state):
-        return initialise(self.plan, state, self.all_move, self.weights, self.scratch)
+        return initialise(self.plan, state, self.all_move, self.weights, self.spare)
 
     def walk(self, moves, slack=0):
         log = np.zeros((moves, self.move.flips.size), np.int64)
@@ -138,6 +145,7 @@ class Walker:
             self.scratch,
             self.fresh,
             self.all_move,
+            self.spare,
             self.weights,
             np.uint64(5),
             self.steps,
@@ -151,12 +159,13 @@ class Walker:
     def move_by(self, flips, accept, least=0):
         """Flip the listed weights; the count found."""
         self.move.flips[:] = flips
-        find_touched(self.plan, self.move)
+        find_channels(self.plan, self.move)
         flip(self.weights, self.move.flips)
         count = evaluate(self.plan, self.state, self.move, self.weights, self.scratch, least)
         if accept:
-            commit(self.plan, self.state, self.move)
+            commit(self.plan, self.state, self.move, self.scratch)
         else:
+            revert(self.plan, self.state, self.move, self.scratch)
             flip(self.weights, self.move.flips)
         return count
 
@@ -223,19 +232,19 @@ def test_types_follow_the_bounds():
         network = build_network(layers, shape, 2, bound)
         return map_dtype(network), sum_dtype(network)
 
-    assert types(["conv 1"], (1, 8, 8), 1820) == (np.int16, np.int32)  # 2 * 9 * 1820 = 32760
-    assert types(["conv 1"], (1, 8, 8), 1821) == (np.int32, np.int32)
-    assert types([], (1,), 2**14) == (np.int32, np.int32)
-    assert types([], (1,), 2**30 - 2) == (np.int32, np.int32)  # one more for the tie offset
-    assert types([], (1,), 2**30 - 1) == (np.int32, np.int64)
-    assert types([], (1,), 2**30) == (np.int64, np.int64)
+    assert types(["conv 1"], (1, 8, 8), 1213) == (np.int16, np.int32)  # 3 * 9 * 1213 = 32751
+    assert types(["conv 1"], (1, 8, 8), 1214) == (np.int32, np.int32)
+    third = (2**31 - 1) // 3
+    assert types([], (1,), third - 1) == (np.int32, np.int32)  # one more for the tie offset
+    assert types([], (1,), third) == (np.int32, np.int64)
+    assert types([], (1,), third + 1) == (np.int64, np.int64)
 
 
 def test_no_value_near_the_bounds_of_the_narrowest_types_overflows():
-    walker = Walker(["conv 6", "pool", "linear 682"], (1, 8, 8), 3, 1820, n=33, largest=True)
+    walker = Walker(["conv 6", "pool", "linear 683"], (1, 8, 8), 3, 1213, n=33, largest=True)
     assert (map_dtype(walker.network), sum_dtype(walker.network)) == (np.int16, np.int32)
-    assert walker.state.maps.max() == walker.network.stages[0].bound == 16380
-    assert walker.logits()[0].min() > 2**29
+    assert walker.state.maps.max() == walker.network.stages[0].bound == 10917
+    assert walker.logits()[0].min() > 2**28
     assert walker.walk(300)[:2] == (0, 0)
     walker.check_against_forward()
 

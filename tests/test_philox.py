@@ -11,7 +11,7 @@ from scipy import stats
 
 from volumetry.jit import jit
 from volumetry.networks.engine import draw_flips
-from volumetry.philox import below, fill_signs, philox, uniform, words
+from volumetry.philox import below, fill_signs, fill_words, philox, uniform, words
 
 RARE = 1e-4
 ANSWERS = [  # counter, key, result: the known answers of Random123 for philox4x32-10
@@ -141,3 +141,16 @@ def test_flips_repeat_and_differ_by_seed_stream_and_step():
     assert np.array_equal(first, draw(1, 1, 1000, 3, 50)[0])
     for other in (draw(2, 1, 1000, 3, 50)[0], draw(1, 2, 1000, 3, 50)[0], np.roll(first, 1, 0)):
         assert (first == other).mean() < 0.1
+
+
+@jit
+def fill(seed, stream, step, out):
+    fill_words(seed, stream, step, out)
+
+
+def test_words_are_filled_block_by_block():
+    out = np.zeros((4, 37), np.uint32)
+    key = np.uint64(2**63 + 5), 3, np.uint64(2**40 + 1)
+    fill(*key, out)
+    for block in range(37):
+        assert np.array_equal(out[:, block], words(*key, block))

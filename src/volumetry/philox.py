@@ -58,6 +58,16 @@ def uniform(word):
 
 
 @inlined
+def fill_words(seed, stream, step, out):
+    """Fill a uint32 array (4, blocks): column b holds the words of block b."""
+    # Vectors of blocks: a compiler sees them only if each of the four words has a row of its own.
+    for block in range(out.shape[1]):
+        out[0, block], out[1, block], out[2, block], out[3, block] = words(
+            seed, stream, step, block
+        )
+
+
+@inlined
 def fill_signs(seed, stream, step, out):
     """Fill an int8 array with independent uniform -1 and +1; one bit of the generator each."""
     one = np.uint64(1)

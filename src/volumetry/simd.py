@@ -1,11 +1,11 @@
-"""Vectors in kernels: 64 bytes of integers, loaded from arrays and stored to them.
+"""Vectors in kernels: 32 integers, loaded from arrays and stored to them.
 
 A compiler vectorises a loop over several rows of one array only behind a run-time check that no
 two of them overlap, and beyond a few rows not at all. Kernels that name their vectors need no
 check, compile faster, and run the same instructions everywhere; LLVM splits a vector where the
 hardware's are shorter.
 
-    for e in range(0, size, lanes(sums)):
+    for e in range(0, size, LANES):
         store(sums, (new, e), load(sums, (old, e)) + splat(sums, w) * load(change, (0, e)))
 
 Sums wrap around as integers of their type do.
@@ -20,12 +20,15 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-BYTES = 64
-"""Size of a vector; arrays have to start on a multiple of it, and rows to fill whole vectors."""
+LANES = 32
+"""Integers of a vector, of whatever type; rows of arrays have to fill whole vectors."""
+
+ALIGNMENT = 64
+"""Bytes: arrays should start on a multiple, so that a vector does not straddle cache lines."""
 
 
 class Vector(types.Type):
-    """``BYTES`` of integers of one type, in a kernel."""
+    """``LANES`` integers of one type, in a kernel."""
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -38,33 +41,24 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _ir_vector(fe_type.dtype))
 
 
-def _lanes(dtype) -> int:
-    return BYTES * 8 // dtype.bitwidth
+def _ir_vector(dtype):
+    return ir.VectorType(ir.IntType(dtype.bitwidth), LANES)
 
 
-def _ir_vector(dtype, lanes=None):
-    return ir.VectorType(ir.IntType(dtype.bitwidth), lanes or _lanes(dtype))
-
-
-def _pointer(context, builder, array_type, array, index_type, index, vector):
-    """Pointer to the vector that starts at an index: whole axes count, so no bounds are checked."""
+def _place(context, builder, array_type, array, index_type, index):
+    """Pointer to an element: whole axes count, so no bounds are checked."""
     view = context.make_array(array_type)(context, builder, array)
     indices = cgutils.unpack_tuple(builder, index)
     indices = [
         context.cast(builder, value, kind, types.intp) for value, kind in zip(indices, index_type)
     ]
-    place = cgutils.get_item_pointer(context, builder, array_type, view, indices, wraparound=False)
-    return builder.bitcast(place, vector.as_pointer())
+    return cgutils.get_item_pointer(context, builder, array_type, view, indices, wraparound=False)
 
 
-@intrinsic
-def lanes(typingctx, array):
-    """How many elements of an array make a vector."""
-
-    def codegen(context, builder, sig, args):
-        return context.get_constant(types.intp, _lanes(array.dtype))
-
-    return types.intp(array), codegen
+def _pointer(context, builder, array_type, array, index_type, index):
+    """Pointer to the vector that starts at an element."""
+    place = _place(context, builder, array_type, array, index_type, index)
+    return builder.bitcast(place, _ir_vector(array_type.dtype).as_pointer())
 
 
 @intrinsic
@@ -72,26 +66,10 @@ def load(typingctx, array, index):
     """The vector of an array that starts at an index (a tuple)."""
 
     def codegen(context, builder, sig, args):
-        vector = _ir_vector(array.dtype)
-        place = _pointer(context, builder, array, args[0], index, args[1], vector)
+        place = _pointer(context, builder, array, args[0], index, args[1])
         return builder.load(place, align=array.dtype.bitwidth // 8)
 
     return Vector(array.dtype)(array, index), codegen
-
-
-@intrinsic
-def load_like(typingctx, array, index, like):
-    """As many elements as make a vector of the array ``like``, converted to its type."""
-
-    def codegen(context, builder, sig, args):
-        narrow = _ir_vector(array.dtype, _lanes(like.dtype))
-        place = _pointer(context, builder, array, args[0], index, args[1], narrow)
-        value = builder.load(place, align=array.dtype.bitwidth // 8)
-        if array.dtype.bitwidth == like.dtype.bitwidth:
-            return value
-        return builder.sext(value, _ir_vector(like.dtype))
-
-    return Vector(like.dtype)(array, index, like), codegen
 
 
 @intrinsic
@@ -99,8 +77,7 @@ def store(typingctx, array, index, value):
     """Write a vector to an array, from an index (a tuple) on."""
 
     def codegen(context, builder, sig, args):
-        vector = _ir_vector(array.dtype)
-        place = _pointer(context, builder, array, args[0], index, args[1], vector)
+        place = _pointer(context, builder, array, args[0], index, args[1])
         builder.store(args[2], place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -108,21 +85,41 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def item(typingctx, array, index):
+    """One element of an array; unlike array[index] it takes no negative index, nor time for it."""
+
+    def codegen(context, builder, sig, args):
+        place = _place(context, builder, array, args[0], index, args[1])
+        value = builder.load(place)
+        return context.cast(builder, value, array.dtype, types.intp)
+
+    return types.intp(array, index), codegen
+
+
+@intrinsic
+def convert(typingctx, vector, array):
+    """The vector in the type of an array's elements, which has to be as wide or wider."""
+
+    def codegen(context, builder, sig, args):
+        if vector.dtype.bitwidth == array.dtype.bitwidth:
+            return args[0]
+        return builder.sext(args[0], _ir_vector(array.dtype))
+
+    return Vector(array.dtype)(vector, array), codegen
+
+
+@intrinsic
 def splat(typingctx, array, number):
-    """A vector, for the array's type, with one number everywhere."""
+    """A vector, in the type of an array's elements, with one number everywhere."""
 
     def codegen(context, builder, sig, args):
         value = context.cast(builder, args[1], number, array.dtype)
-        return _splat(builder, value, _ir_vector(array.dtype))
+        vector, index = _ir_vector(array.dtype), ir.IntType(32)
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, index(0))
+        order = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
+        return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), order)
 
     return Vector(array.dtype)(array, number), codegen
-
-
-def _splat(builder, value, vector):
-    index = ir.IntType(32)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, index(0))
-    order = ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), order)
 
 
 @intrinsic
@@ -131,6 +128,16 @@ def maximum(typingctx, a, b):
 
     def codegen(context, builder, sig, args):
         return builder.select(builder.icmp_signed(">", *args), *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def is_above(typingctx, a, b):
+    """1 where the first vector is above the second, 0 elsewhere."""
+
+    def codegen(context, builder, sig, args):
+        return builder.zext(builder.icmp_signed(">", *args), _ir_vector(a.dtype))
 
     return a(a, b), codegen
 
@@ -146,12 +153,24 @@ def where_equal(typingctx, a, b, value, otherwise):
 
 
 @intrinsic
+def where_bit(typingctx, bits, value, otherwise):
+    """``value`` where the bit of the element's number is set in an integer, else ``otherwise``."""
+
+    def codegen(context, builder, sig, args):
+        low = builder.trunc(args[0], ir.IntType(LANES))
+        mask = builder.bitcast(low, ir.VectorType(ir.IntType(1), LANES))
+        return builder.select(mask, args[1], args[2])
+
+    return value(types.intp, value, otherwise), codegen
+
+
+@intrinsic
 def count_at_least(typingctx, a, b):
     """In how many elements the first vector is not below the second."""
 
     def codegen(context, builder, sig, args):
         mask = builder.icmp_signed(">=", *args)
-        bits = builder.bitcast(mask, ir.IntType(_lanes(a.dtype)))
+        bits = builder.bitcast(mask, ir.IntType(LANES))
         return builder.zext(builder.ctpop(bits), ir.IntType(64))
 
     return types.int64(a, b), codegen
@@ -163,7 +182,7 @@ def any_set(typingctx, a):
 
     def codegen(context, builder, sig, args):
         mask = builder.icmp_signed("!=", args[0], ir.Constant(_ir_vector(a.dtype), None))
-        bits = ir.IntType(_lanes(a.dtype))
+        bits = ir.IntType(LANES)
         return builder.icmp_signed("!=", builder.bitcast(mask, bits), bits(0))
 
     return types.boolean(a), codegen

@@ -2,270 +2,63 @@
 
 A move flips m weights. One flipped weight of a linear layer changes one pre-activation, by twice
 an input of that layer; one flipped weight of a convolution recomputes one channel. What follows
-downstream is updated by differences. A candidate is written beside the current values (every unit
-and channel has two *sides*), so accepting a move toggles a few bytes and rejecting it costs
-nothing. All sums are exact integers, sized by the network's proven bound.
+downstream is updated by differences. Hidden values have two *sides*: a candidate is written beside
+the current value, and accepting a move toggles a few bytes. The logits, all of which change in
+nearly every move, have one side and are updated in place: that halves the memory a move goes
+through, for the price of taking a rejected move back. All sums are exact integers, sized by the
+network's proven bound.
 
-Layout: the examples are cut into tiles of at most ``TILE``; every array leads with the tile and
-ends with the example, padded to a multiple of ``LANES``. Every inner loop then runs over contiguous
-memory in whole vectors, and a tile stays in the cache. The sums of the last layer carry +1 where
-their class is lower than the label: a tie with a lower class then loses, as the rule of the lowest
-class wants, and an example is correct exactly when its own logit is the largest.
+With weights of +-1, three changes of inputs have only eight signed sums: they are tabulated once,
+and every unit then takes one addition instead of three.
+
+The logits carry +1 where their class is lower than the label: a tie with a lower
+class then loses, as the rule of the lowest class wants, and an example is correct exactly when its
+own logit is the largest.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.jit import borrowed, inlined, jit
-from volumetry.networks.architecture import Network
-from volumetry.networks.forward import pool_inputs
+from volumetry.jit import inlined, jit
+from volumetry.networks.layout import (
+    BASE,
+    C_IN,
+    C_OUT,
+    CHUNK,
+    GROUP,
+    H_IN,
+    H_OUT,
+    INPUTS,
+    L_GROUP,
+    L_UNIT,
+    L_WEIGHT,
+    LAYER,
+    OUTPUTS,
+    POOLS,
+    S_CHANNEL,
+    S_ROW,
+    S_WEIGHT,
+    SOURCE,
+    TARGET,
+    TWICE,
+    W_IN,
+    W_OUT,
+    Move,
+    borrow,
+)
 from volumetry.philox import below, words
 from volumetry.simd import (
-    BYTES,
+    LANES,
     any_set,
+    convert,
     count_at_least,
-    lanes,
+    is_above,
+    item,
     load,
-    load_like,
     maximum,
     splat,
     store,
     where_equal,
 )
-
-LANES = BYTES // 2
-"""The examples of a tile are padded to a multiple of this many: vectors of the narrowest type."""
-
-TILE = 1024
-"""Most examples of a tile: a row of each array it needs fits the first-level cache."""
-
-
-# Columns of ``Plan.stages`` and ``Plan.linears``.
-_C_IN, _H_IN, _W_IN, _C_OUT, _H_OUT, _W_OUT, POOLS, _S_WEIGHT, _S_CHANNEL, _S_ROW = range(10)
-_INPUTS, _OUTPUTS, _L_WEIGHT, _L_UNIT = range(4)
-
-
-class Plan(NamedTuple):
-    """The fixed part of an evaluation: a network and a set of n examples.
-
-    Attributes:
-        stages: int64 (stages, 10): shapes in and out, pools, offsets of weights, channels, rows.
-        linears: int64 (linear layers, 4): inputs, outputs, offsets of weights and units.
-        x: inputs (tiles, features, width).
-        label: (tiles, width): labels; -1 for padding, which is therefore never correct.
-        n: int64 (tiles): number of examples.
-    """
-
-    stages: np.ndarray
-    linears: np.ndarray
-    x: np.ndarray
-    label: np.ndarray
-    n: np.ndarray
-
-
-class State(NamedTuple):
-    """Current and candidate values of one walker on one set of examples.
-
-    Attributes:
-        maps: (tiles, 2 * pixels, width): outputs of the convolution stages; rows 2p and 2p + 1 are
-            the two sides of pixel p.
-        map_side: uint8 (channels): which side of a channel is current.
-        sums: (tiles, 2 * units, width): pre-activations of the linear layers, sides likewise.
-        sum_side: uint8 (units): which side of a unit is current.
-    """
-
-    maps: np.ndarray
-    map_side: np.ndarray
-    sums: np.ndarray
-    sum_side: np.ndarray
-
-
-class Move(NamedTuple):
-    """A proposed move and what it touches.
-
-    Attributes:
-        flips: int64 (m): the flipped weights, ascending.
-        channels: uint8 (channels): 1 where a channel has to be recomputed.
-        first_stage: int64 (1): first stage with such a channel; the number of stages if none;
-            -1 if everything is to be computed from nothing.
-        units: int64 (linear layers, widest layer): units that change, listed.
-        n_units: int64 (linear layers): how many are listed.
-        touched: uint8 (units): 1 for the listed ones.
-    """
-
-    flips: np.ndarray
-    channels: np.ndarray
-    first_stage: np.ndarray
-    units: np.ndarray
-    n_units: np.ndarray
-    touched: np.ndarray
-
-
-class Scratch(NamedTuple):
-    """Memory of one evaluation.
-
-    Attributes:
-        change: (most inputs of a layer, width): changes of the inputs of a layer.
-        active: int64 (most inputs of a layer): inputs that change, listed.
-        signed: (16, width): signed sums of two groups of up to four changes.
-        rows: int64 (most rows at a time): the rows that a loop runs over.
-    """
-
-    change: np.ndarray
-    active: np.ndarray
-    signed: np.ndarray
-    rows: np.ndarray
-
-
-def _narrowest(bound: int, dtypes) -> np.dtype:
-    # Differences and doubled inputs have to fit too.
-    return next(np.dtype(dtype) for dtype in dtypes if 2 * bound <= np.iinfo(dtype).max)
-
-
-def sum_dtype(network: Network) -> np.dtype:
-    """The narrowest of int32 and int64 that holds the sums of every linear layer."""
-    return _narrowest(max(layer.bound for layer in network.linears) + 1, (np.int32, np.int64))
-
-
-def map_dtype(network: Network) -> np.dtype:
-    """The narrowest of int16, int32 and int64 that holds inputs and convolutions."""
-    bounds = [network.input_bound] + [stage.bound for stage in network.stages]
-    return _narrowest(max(bounds), (np.int16, np.int32, np.int64))
-
-
-def layer_tables(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """``Plan.stages`` and ``Plan.linears``: what kernels have to know of the layers."""
-    stages = np.zeros((len(network.stages), 10), np.int64)
-    linears = np.zeros((len(network.linears), 4), np.int64)
-    weight = channel = pixel = unit = 0
-    for record, stage in zip(stages, network.stages):
-        record[:] = *stage.shape_in, *stage.shape_out, stage.pools, weight, channel, pixel
-        weight += stage.n_weights
-        channel += stage.channels
-        pixel += int(np.prod(stage.shape_out))
-    for record, layer in zip(linears, network.linears):
-        record[:] = layer.inputs, layer.outputs, weight, unit
-        weight += layer.n_weights
-        unit += layer.outputs
-    return stages, linears
-
-
-def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
-    """Lay out a set of examples for incremental evaluation.
-
-    Args:
-        x: integers (n, *input_shape), none beyond ``network.input_bound``.
-        y: labels (n,), 0..n_classes-1.
-    """
-    n = len(x)
-    x = pool_inputs(network, np.asarray(x)).reshape(n, -1)
-    tiles, width = _tiling(n)
-    columns = _zeros((tiles, x.shape[1], width), map_dtype(network))
-    label = _zeros((tiles, width), sum_dtype(network))
-    label[:] = -1
-    sizes = np.zeros(tiles, np.int64)
-    for tile, part in enumerate(np.array_split(np.arange(n), tiles)):
-        sizes[tile] = len(part)
-        columns[tile, :, : len(part)] = x[part].T
-        label[tile, : len(part)] = y[part]
-    return Plan(*layer_tables(network), columns, label, sizes)
-
-
-def make_states(network: Network, n: int, count: int) -> State:
-    """Memory for the values of ``count`` walkers on n examples: a leading dimension."""
-    pixels = sum(int(np.prod(stage.shape_out)) for stage in network.stages)
-    channels = sum(stage.channels for stage in network.stages)
-    units = sum(layer.outputs for layer in network.linears)
-    tiles, width = _tiling(n)
-    return State(
-        _zeros((count, tiles, 2 * pixels, width), map_dtype(network)),
-        np.zeros((count, channels), np.uint8),
-        _zeros((count, tiles, 2 * units, width), sum_dtype(network)),
-        np.zeros((count, units), np.uint8),
-    )
-
-
-def make_move(network: Network, flips: int) -> Move:
-    """An empty move of ``flips`` weights."""
-    return Move(
-        np.zeros(flips, np.int64),
-        np.zeros(sum(stage.channels for stage in network.stages), np.uint8),
-        np.zeros(1, np.int64),
-        np.zeros((len(network.linears), max(t.outputs for t in network.linears)), np.int64),
-        np.zeros(len(network.linears), np.int64),
-        np.zeros(sum(layer.outputs for layer in network.linears), np.uint8),
-    )
-
-
-def make_scratch(network: Network, n: int) -> Scratch:
-    """Memory for evaluating moves on n examples."""
-    most = max(layer.inputs for layer in network.linears)
-    dtype = sum_dtype(network)
-    _, width = _tiling(n)
-    return Scratch(
-        _zeros((most, width), dtype),
-        np.zeros(most, np.int64),
-        _zeros((16, width), dtype),
-        np.zeros(max([network.n_classes] + [9 * s.shape_in[0] for s in network.stages]), np.int64),
-    )
-
-
-def _tiling(n: int) -> tuple[int, int]:
-    """Number of tiles and their padded width."""
-    tiles = max(1, -(-n // TILE))
-    return tiles, -(-n // (tiles * LANES)) * LANES
-
-
-def _zeros(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """Zeros that start at a multiple of a vector's size, like the cache's lines."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(size + BYTES, np.uint8)
-    start = -memory.ctypes.data % BYTES
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-@inlined
-def borrow(plan, states, move, scratch):
-    """All four records without reference counts; see ``volumetry.jit.borrowed``."""
-    return (
-        Plan(
-            borrowed(plan.stages),
-            borrowed(plan.linears),
-            borrowed(plan.x),
-            borrowed(plan.label),
-            borrowed(plan.n),
-        ),
-        State(
-            borrowed(states.maps),
-            borrowed(states.map_side),
-            borrowed(states.sums),
-            borrowed(states.sum_side),
-        ),
-        Move(
-            borrowed(move.flips),
-            borrowed(move.channels),
-            borrowed(move.first_stage),
-            borrowed(move.units),
-            borrowed(move.n_units),
-            borrowed(move.touched),
-        ),
-        Scratch(
-            borrowed(scratch.change),
-            borrowed(scratch.active),
-            borrowed(scratch.signed),
-            borrowed(scratch.rows),
-        ),
-    )
-
-
-@inlined
-def state_of(states, walker):
-    """The values of one walker: views."""
-    return State(
-        states.maps[walker], states.map_side[walker], states.sums[walker], states.sum_side[walker]
-    )
 
 
 @inlined
@@ -296,67 +89,35 @@ def flip(weights, flips):
 
 
 @inlined
-def find_touched(plan, move):
-    """List the channels and units that the flips of ``move`` can change."""
-    flips = move.flips
-    channels = move.channels
-    listed = move.units
-    n_units = move.n_units
-    touched = move.touched
+def find_channels(plan, move):
+    """Mark the channels that the flips of ``move`` change."""
+    flips, channels = move.flips, move.channels
     stages = plan.stages
-    linears = plan.linears
-    n_stages, n_linears = stages.shape[0], linears.shape[0]
-    for layer in range(n_linears):
-        for u in range(n_units[layer]):
-            touched[linears[layer, _L_UNIT] + listed[layer, u]] = 0
-        n_units[layer] = 0
+    n_stages = stages.shape[0]
     if move.first_stage[0] < n_stages:
         for c in range(channels.size):
             channels[c] = 0
     first_stage = n_stages
     for t in range(flips.size):
-        index = flips[t]
-        if index < linears[0, _L_WEIGHT]:
-            s = n_stages - 1
-            while index < stages[s, _S_WEIGHT]:
-                s -= 1
-            channel = (index - stages[s, _S_WEIGHT]) // (9 * stages[s, _C_IN])
-            channels[stages[s, _S_CHANNEL] + channel] = 1
-            first_stage = min(first_stage, s)
-        else:
-            layer = n_linears - 1
-            while index < linears[layer, _L_WEIGHT]:
-                layer -= 1
-            _touch(
-                linears, move, layer, (index - linears[layer, _L_WEIGHT]) % linears[layer, _OUTPUTS]
-            )
+        if flips[t] >= plan.linears[0, L_WEIGHT]:
+            break
+        s = n_stages - 1
+        while flips[t] < stages[s, S_WEIGHT]:
+            s -= 1
+        channel = (flips[t] - stages[s, S_WEIGHT]) // (9 * stages[s, C_IN])
+        channels[stages[s, S_CHANNEL] + channel] = 1
+        first_stage = min(first_stage, s)
     move.first_stage[0] = first_stage
     for s in range(first_stage + 1, n_stages):
-        for c in range(stages[s, _C_OUT]):
-            channels[stages[s, _S_CHANNEL] + c] = 1
-    spread = first_stage < n_stages
-    for layer in range(n_linears):
-        if spread:
-            for unit in range(linears[layer, _OUTPUTS]):
-                _touch(linears, move, layer, unit)
-        spread = spread or n_units[layer] > 0
-
-
-@inlined
-def _touch(linears, move, layer, unit):
-    listed = move.units
-    n_units = move.n_units
-    touched = move.touched
-    mark = linears[layer, _L_UNIT] + unit
-    if not touched[mark]:
-        touched[mark] = 1
-        listed[layer, n_units[layer]] = unit
-        n_units[layer] += 1
+        for c in range(stages[s, C_OUT]):
+            channels[stages[s, S_CHANNEL] + c] = 1
 
 
 @inlined
 def evaluate(plan, state, move, weights, scratch, least):
-    """Evaluate a move whose flips are already in ``weights``; values go to the other sides.
+    """Evaluate a move whose flips are already in ``weights``.
+
+    Afterwards exactly one of ``commit`` and ``revert`` has to follow.
 
     Args:
         least: the smallest number of correct examples of interest.
@@ -364,40 +125,49 @@ def evaluate(plan, state, move, weights, scratch, least):
     Returns:
         Number of examples classified correctly, or -1 as soon as it cannot reach ``least``.
     """
+    _list_changes(plan, state, move, weights, scratch)
+    stages = plan.stages
+    n_stages, last = stages.shape[0], plan.linears.shape[0] - 1
     left = plan.n.sum()
     correct = 0
+    scratch.done[0] = 0
     for tile in range(plan.x.shape[0]):
-        for s in range(max(move.first_stage[0], 0), plan.stages.shape[0]):
+        for s in range(max(move.first_stage[0], 0), n_stages):
             _convolve(plan, state, move, weights, scratch, s, tile)
-        for layer in range(plan.linears.shape[0]):
-            if move.n_units[layer] > 0:
-                n_active = _find_changes(plan, state, move, scratch, layer, tile)
-                _update_sums(plan, state, move, weights, scratch, layer, tile, n_active)
-                _add_flips(plan, state, move, weights, layer, tile)
-        correct += _count_correct(plan, state, move, scratch, tile)
+        for layer in range(last):
+            if scratch.n_inputs[layer] > 0:
+                _add_changes(plan, state, move, scratch, layer, tile)
+            for t in range(move.flips.size):
+                if scratch.flips[t, LAYER] == layer:
+                    _add_flip(plan, state, scratch, t, layer, tile, False)
         left -= plan.n[tile]
+        correct += _update_logits(plan, state, move, scratch, tile, least - correct - left)
         if correct + left < least:
             return -1
     return correct
 
 
 @inlined
-def commit(plan, state, move):
-    """Make the candidate of the last ``evaluate`` current."""
-    channels = move.channels
-    first_stage = move.first_stage
-    listed = move.units
-    n_units = move.n_units
-    map_side = state.map_side
-    sum_side = state.sum_side
-    stages = plan.stages
-    linears = plan.linears
-    if first_stage[0] < stages.shape[0]:
+def commit(plan, state, move, scratch):
+    """Make the candidate of the last ``evaluate``, with the same scratch, current."""
+    channels, units, n_units = move.channels, scratch.units, scratch.n_units
+    map_side, sum_side = state.map_side, state.sum_side
+    if move.first_stage[0] < plan.stages.shape[0]:
         for c in range(channels.size):
             map_side[c] ^= channels[c]
-    for layer in range(linears.shape[0]):
+    for layer in range(plan.linears.shape[0] - 1):
         for u in range(n_units[layer]):
-            sum_side[linears[layer, _L_UNIT] + listed[layer, u]] ^= np.uint8(1)
+            sum_side[units[layer, u]] ^= np.uint8(1)
+
+
+@inlined
+def revert(plan, state, move, scratch):
+    """Take the last ``evaluate`` back, with the same scratch."""
+    blocks = plan.x.shape[2] // LANES
+    for tile in range(plan.x.shape[0]):
+        count = min(blocks, scratch.done[0] - tile * blocks)
+        if count > 0:
+            _revert_logits(plan, state, move, scratch, tile, count)
 
 
 @jit
@@ -406,265 +176,512 @@ def initialise(plan, state, move, weights, scratch):
 
     A full evaluation is a move of everything, away from nothing.
     """
-    last = plan.linears.shape[0] - 1
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
     state.map_side[:] = 0
     state.sum_side[:] = 0
-    state.maps[:] = 0
-    state.sums[:] = 0
-    for tile in range(plan.x.shape[0]):
-        for k in range(plan.linears[last, _OUTPUTS]):
-            row = 2 * (plan.linears[last, _L_UNIT] + k)
-            for e in range(plan.label.shape[1]):
-                state.sums[tile, row, e] = k < plan.label[tile, e]
     move.channels[:] = 1
     move.first_stage[0] = -1
-    for layer in range(last + 1):
-        for unit in range(plan.linears[layer, _OUTPUTS]):
-            _touch(plan.linears, move, layer, unit)
-    everything = Move(
-        move.flips[:0], move.channels, move.first_stage, move.units, move.n_units, move.touched
-    )
+    everything = Move(move.flips[:0], move.channels, move.first_stage)
     correct = evaluate(plan, state, everything, weights, scratch, 0)
-    commit(plan, state, everything)
+    commit(plan, state, everything, scratch)
     return correct
 
 
-@jit
-def _convolve(plan, state, move, weights, scratch, s, tile):
-    """Recompute the marked channels of stage ``s`` for a tile: convolution, pooling, ReLU."""
-    channels, stages = move.channels, plan.stages
-    maps, map_side = state.maps, state.map_side
-    source = plan.x if s == 0 else maps
-    rows = scratch.rows
-    c_in, height, width = stages[s, _C_IN], stages[s, _H_IN], stages[s, _W_IN]
-    h_out, w_out = stages[s, _H_OUT], stages[s, _W_OUT]
-    block = 1 << stages[s, POOLS]
-    size = maps.shape[2]
-    for channel in range(stages[s, _C_OUT]):
-        mark = stages[s, _S_CHANNEL] + channel
-        if not channels[mark]:
-            continue
-        side = 1 - map_side[mark]
-        first = stages[s, _S_WEIGHT] + channel * c_in * 9
-        pixel_out = stages[s, _S_ROW] + channel * h_out * w_out
-        for position in range(h_out * w_out):
-            top, left = (position // w_out) * block, (position % w_out) * block
-            out = 2 * (pixel_out + position) + side
-            for offset in range(block * block):
-                y, z = top + offset // block, left + offset % block
-                # Rows to be added are listed from the front, those to be subtracted from the back.
-                added, subtracted = 0, rows.size
-                for c in range(c_in):
-                    for dy in range(max(0, 1 - y), min(3, height + 1 - y)):
-                        for dx in range(max(0, 1 - z), min(3, width + 1 - z)):
-                            row = (c * height + y + dy - 1) * width + z + dx - 1
-                            if s > 0:
-                                row = _map_row(stages, state, move, s - 1, row, 1)
-                            if weights[first + c * 9 + dy * 3 + dx] > 0:
-                                rows[added] = row
-                                added += 1
-                            else:
-                                subtracted -= 1
-                                rows[subtracted] = row
-                for e in range(0, size, lanes(maps)):
-                    total = splat(maps, 0)
-                    # ReLU and max-pooling commute: the maximum starts at zero.
-                    most = total if offset == 0 else load(maps, (tile, out, e))
-                    for t in range(added):
-                        total = total + load(source, (tile, rows[t], e))
-                    for t in range(subtracted, rows.size):
-                        total = total - load(source, (tile, rows[t], e))
-                    store(maps, (tile, out, e), maximum(most, total))
+@inlined
+def _list_changes(plan, state, move, weights, scratch):
+    """List what changes in every linear layer: inputs, units, and what the flips add."""
+    linears, live, table = plan.linears, state.live, scratch.flips
+    sum_side, sources = state.sum_side, scratch.sources
+    units, n_units, inputs = scratch.units, scratch.n_units, scratch.inputs
+    n_stages, last = plan.stages.shape[0], linears.shape[0] - 1
+    for t in range(table.shape[0]):
+        table[t, LAYER] = -1
+    t = 0
+    while t < move.flips.size and move.flips[t] < linears[0, L_WEIGHT]:
+        t += 1
+    for layer in range(last + 1):
+        outputs, unit0 = linears[layer, OUTPUTS], linears[layer, L_UNIT]
+        before = linears[layer - 1, L_UNIT]
+        if layer == 0:
+            count = _list_map_changes(plan, state, move, scratch)
+        else:
+            count = n_units[layer - 1]
+            for u in range(count):
+                unit = units[layer - 1, u]
+                inputs[u] = unit - before
+                sources[layer, u] = 2 * unit + sum_side[unit]
+        scratch.n_inputs[layer] = count
+        n_changed = 0
+        if count > 0:
+            _set_codes(plan, weights, scratch, layer, count)
+            n_changed = outputs
+            for k in range(outputs):
+                units[layer, k] = unit0 + k
+        end = linears[layer, L_WEIGHT] + linears[layer, INPUTS] * outputs
+        while t < move.flips.size and move.flips[t] < end:
+            index = move.flips[t] - linears[layer, L_WEIGHT]
+            i = index // outputs
+            unit = unit0 + index - i * outputs
+            if layer > 0:
+                effect, source = True, 2 * (before + i) + sum_side[before + i]
+            elif n_stages > 0:
+                source = _map_row(plan.stages, state, move, n_stages - 1, i, 0)
+                effect = live[source] > 0
+            else:
+                effect, source = plan.live[i] > 0, i
+            if effect:
+                base = target = 2 * unit
+                if layer < last:
+                    base = target = target + (sum_side[unit] ^ 1)
+                    new = count == 0
+                    for u in range(n_changed):
+                        new = new and units[layer, u] != unit
+                    if new:
+                        base ^= 1
+                        units[layer, n_changed] = unit
+                        n_changed += 1
+                table[t, LAYER] = layer
+                table[t, SOURCE] = source
+                table[t, BASE] = base
+                table[t, TARGET] = target
+                table[t, TWICE] = 2 * weights[move.flips[t]]
+            t += 1
+        n_units[layer] = n_changed
+
+
+@inlined
+def _list_map_changes(plan, state, move, scratch):
+    """List the inputs of the first linear layer that change; returns how many."""
+    stages, channels = plan.stages, move.channels
+    inputs, sources = scratch.inputs, scratch.sources
+    s = stages.shape[0] - 1
+    count = 0
+    if s < 0 and move.first_stage[0] < 0:
+        count = plan.linears[0, INPUTS]
+        for i in range(count):
+            inputs[i] = sources[0, i] = i
+    elif move.first_stage[0] <= s:
+        pixels = stages[s, H_OUT] * stages[s, W_OUT]
+        for c in range(stages[s, C_OUT]):
+            if channels[stages[s, S_CHANNEL] + c]:
+                for i in range(c * pixels, (c + 1) * pixels):
+                    inputs[count] = i
+                    sources[0, count] = _map_row(stages, state, move, s, i, 0)
+                    count += 1
+    return count
+
+
+@inlined
+def _set_codes(plan, weights, scratch, layer, count):
+    """Where each unit finds the signed sum of each group of changing inputs."""
+    codes, inputs = scratch.codes, scratch.inputs
+    outputs, first = plan.linears[layer, OUTPUTS], plan.linears[layer, L_WEIGHT]
+    column = plan.linears[layer, L_GROUP]
+    place = 0
+    for g in range(0, count, GROUP):
+        # A group that is not full has changes of zero there, with any sign.
+        a = first + inputs[g] * outputs
+        b = first + inputs[min(g + 1, count - 1)] * outputs
+        c = first + inputs[min(g + 2, count - 1)] * outputs
+        for k in range(outputs):
+            sign = np.int64(weights[a + k] < 0) | np.int64(weights[b + k] < 0) << 1
+            sign |= np.int64(weights[c + k] < 0) << 2
+            codes[k, column] = place + LANES * sign
+        column += 1
+        place = place + 8 * LANES if place < (CHUNK - 1) * 8 * LANES else 0
 
 
 @inlined
 def _map_row(stages, state, move, s, pixel, candidate):
     """Row of ``maps`` that holds an output of stage ``s``: current, or candidate if it has one."""
-    mark = stages[s, _S_CHANNEL] + pixel // (stages[s, _H_OUT] * stages[s, _W_OUT])
+    mark = stages[s, S_CHANNEL] + pixel // (stages[s, H_OUT] * stages[s, W_OUT])
     side = state.map_side[mark] ^ (move.channels[mark] & candidate)
-    return 2 * (stages[s, _S_ROW] + pixel) + side
+    return 2 * (stages[s, S_ROW] + pixel) + side
 
 
 @inlined
-def _find_changes(plan, state, move, scratch, layer, tile):
-    """List the inputs of a layer that change in a tile, and by how much; returns how many."""
-    channels, first_stage = move.channels, move.first_stage
-    listed, n_units = move.units, move.n_units
-    maps = state.maps
-    sums, sum_side = state.sums, state.sum_side
-    stages, linears = plan.stages, plan.linears
-    x = plan.x
-    change, active = scratch.change, scratch.active
-    n_stages, size = stages.shape[0], sums.shape[2]
-    zero = splat(sums, 0)
-    n_active = 0
-    if layer > 0:
-        before = linears[layer - 1, _L_UNIT]
-        for u in range(n_units[layer - 1]):
-            i = listed[layer - 1, u]
-            old = 2 * (before + i) + sum_side[before + i]
-            seen = zero
-            for e in range(0, size, lanes(sums)):
-                new = maximum(load(sums, (tile, old ^ 1, e)), zero)
-                d = new - maximum(load(sums, (tile, old, e)), zero)
-                store(change, (n_active, e), d)
-                seen = seen | d
-            if any_set(seen):
-                active[n_active] = i
-                n_active += 1
-    elif n_stages == 0:
-        if first_stage[0] < 0:
-            for i in range(linears[0, _INPUTS]):
-                for e in range(0, size, lanes(sums)):
-                    store(change, (i, e), load_like(x, (tile, i, e), sums))
-                active[i] = i
-            n_active = linears[0, _INPUTS]
-    elif first_stage[0] < n_stages:
-        pixels = stages[n_stages - 1, _H_OUT] * stages[n_stages - 1, _W_OUT]
-        for i in range(linears[0, _INPUTS]):
-            if not channels[stages[n_stages - 1, _S_CHANNEL] + i // pixels]:
-                continue
-            old = _map_row(stages, state, move, n_stages - 1, i, 0)
-            seen = zero
-            for e in range(0, size, lanes(sums)):
-                new = load_like(maps, (tile, old ^ 1, e), sums)
-                d = new - load_like(maps, (tile, old, e), sums)
-                store(change, (n_active, e), d)
-                seen = seen | d
-            if any_set(seen):
-                active[n_active] = i
-                n_active += 1
-    return n_active
-
-
-@inlined
-def _update_sums(plan, state, move, weights, scratch, layer, tile, n_active):
-    """New sums of the touched units: old sums + (new weights) . (changes of the inputs)."""
-    listed, n_units = move.units, move.n_units
-    sums, sum_side = state.sums, state.sum_side
-    unit0 = plan.linears[layer, _L_UNIT]
-    if n_active == 0:
-        for u in range(n_units[layer]):
-            unit = unit0 + listed[layer, u]
-            old = 2 * unit + sum_side[unit]
-            for e in range(0, sums.shape[2], lanes(sums)):
-                store(sums, (tile, old ^ 1, e), load(sums, (tile, old, e)))
-    for t in range(0, n_active, 8):
-        _add_changes(plan, state, move, weights, scratch, layer, tile, t, min(n_active - t, 8))
+def _slot(state, tile):
+    """Where a state keeps the values of a tile."""
+    return tile if state.sums.shape[0] > 1 else 0
 
 
 @jit
-def _add_changes(plan, state, move, weights, scratch, layer, tile, t, count):
-    """Add the changes t..t + count - 1 of inputs, at most eight, to every touched unit.
-
-    With weights of +-1, four of them have only eight sums up to a sign: made once, each unit then
-    takes one addition instead of four.
-    """
-    listed, n_units = move.units, move.n_units
+def _add_changes(plan, state, move, scratch, layer, tile):
+    """New sums of a hidden layer: old sums + weights . (changes of the inputs)."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
     sums, sum_side = state.sums, state.sum_side
-    active, signed = scratch.active, scratch.signed
-    outputs, unit0 = plan.linears[layer, _OUTPUTS], plan.linears[layer, _L_UNIT]
-    first = plan.linears[layer, _L_WEIGHT]
-    size = sums.shape[2]
-    some, more = min(count, 4), max(count - 4, 0)
-    _tabulate(scratch, t, some, 0)
-    if more > 0:
-        _tabulate(scratch, t + 4, more, 8)
-    for u in range(n_units[layer]):
-        unit = listed[layer, u]
-        new = 2 * (unit0 + unit) + (sum_side[unit0 + unit] ^ 1)
-        base = new ^ 1 if t == 0 else new
-        a, w = _signs(weights, active, first + unit, outputs, t, some)
-        a_sign = splat(sums, w)
-        if more > 0:
-            b, w = _signs(weights, active, first + unit, outputs, t + 4, more)
-            b_sign = splat(sums, w)
-            for e in range(0, size, lanes(sums)):
-                total = a_sign * load(signed, (a, e)) + b_sign * load(signed, (8 + b, e))
-                store(sums, (tile, new, e), load(sums, (tile, base, e)) + total)
-        else:
-            for e in range(0, size, lanes(sums)):
-                total = load(sums, (tile, base, e)) + a_sign * load(signed, (a, e))
-                store(sums, (tile, new, e), total)
+    slot, width = _slot(state, tile), plan.x.shape[2]
+    fresh = move.first_stage[0] < 0
+    outputs, unit0 = plan.linears[layer, OUTPUTS], plan.linears[layer, L_UNIT]
+    column, span = plan.linears[layer, L_GROUP], _span(plan, state, move)
+    groups = -(-scratch.n_inputs[layer] // GROUP)
+    for start in range(0, groups, CHUNK):
+        stop = min(start + CHUNK, groups)
+        for e in range(0, width, LANES):
+            _tabulate(plan, state, scratch, fresh, layer, tile, e, start, stop)
+            for k in range(outputs):
+                total = _signed_sum(scratch, sums, layer, k, column + start, column + stop, span)
+                row = 2 * (unit0 + k) + (sum_side[unit0 + k] ^ 1)
+                if start > 0:
+                    total = total + load(sums, (slot, row, e))
+                elif not fresh:
+                    total = total + load(sums, (slot, row ^ 1, e))
+                store(sums, (slot, row, e), total)
 
 
 @inlined
-def _tabulate(scratch, t, count, row):
-    """Signed sums of ``count`` changes: row + c subtracts change j where bit j - 1 of c is set."""
-    change, signed = scratch.change, scratch.signed
-    size = change.shape[1]
-    for e in range(0, size, lanes(change)):
-        store(signed, (row, e), load(change, (t, e)))
-    for j in range(1, count):
-        half = 1 << (j - 1)
-        for c in range(row, row + half):
-            for e in range(0, size, lanes(change)):
-                total, d = load(signed, (c, e)), load(change, (t + j, e))
-                store(signed, (c, e), total + d)
-                store(signed, (c + half, e), total - d)
+def _span(plan, state, move):
+    """Groups whose signed sums add up without overflow in the type of the maps."""
+    bound = plan.bound[0]
+    if move.first_stage[0] >= 0:
+        flips = 0
+        while flips < move.flips.size and move.flips[flips] < plan.linears[0, L_WEIGHT]:
+            flips += 1
+        bound = min(bound, flips * plan.bound[1])
+    return np.iinfo(state.maps.dtype).max // (GROUP * bound)
 
 
 @inlined
-def _signs(weights, active, first, outputs, t, count):
-    """Row of the table of ``_tabulate`` with a unit's weights, and the sign that it needs."""
-    w = weights[first + active[t] * outputs]
-    row = 0
-    for j in range(1, count):
-        row |= np.int64(w != weights[first + active[t + j] * outputs]) << (j - 1)
-    return row, w
-
-
-@inlined
-def _add_flips(plan, state, move, weights, layer, tile):
-    """Add what the flipped weights of a layer do to its sums: 2 (new weight) (old input)."""
-    flips = move.flips
-    maps = state.maps
-    sums, sum_side = state.sums, state.sum_side
-    stages, linears = plan.stages, plan.linears
-    x = plan.x
-    n_stages, size = stages.shape[0], sums.shape[2]
-    outputs, unit0 = linears[layer, _OUTPUTS], linears[layer, _L_UNIT]
-    zero = splat(sums, 0)
-    for t in range(flips.size):
-        index = flips[t] - linears[layer, _L_WEIGHT]
-        if index < 0 or index >= linears[layer, _INPUTS] * outputs:
-            continue
-        i, unit = index // outputs, index % outputs
-        twice = splat(sums, 2 * weights[flips[t]])
-        new = 2 * (unit0 + unit) + (sum_side[unit0 + unit] ^ 1)
+def _add_flip(plan, state, scratch, t, layer, tile, back):
+    """Add 2 (new weight) (old input) to the sum of flip ``t``, or take it ``back``."""
+    sums, maps, x = state.sums, state.maps, plan.x
+    slot, width = _slot(state, tile), x.shape[2]
+    flips = scratch.flips
+    source, base, target = flips[t, SOURCE], flips[t, BASE], flips[t, TARGET]
+    twice = -flips[t, TWICE] if back else flips[t, TWICE]
+    stages = plan.stages.shape[0]
+    for e in range(0, width, LANES):
         if layer > 0:
-            before = linears[layer - 1, _L_UNIT] + i
-            row = 2 * before + sum_side[before]
-            for e in range(0, size, lanes(sums)):
-                value = maximum(load(sums, (tile, row, e)), zero)
-                store(sums, (tile, new, e), load(sums, (tile, new, e)) + twice * value)
+            value = maximum(load(sums, (slot, source, e)), splat(sums, 0))
+        elif stages > 0:
+            value = convert(load(maps, (slot, source, e)), sums)
         else:
-            row = i if n_stages == 0 else _map_row(stages, state, move, n_stages - 1, i, 0)
-            source = x if n_stages == 0 else maps
-            for e in range(0, size, lanes(sums)):
-                value = load_like(source, (tile, row, e), sums)
-                store(sums, (tile, new, e), load(sums, (tile, new, e)) + twice * value)
+            value = convert(load(x, (tile, source, e)), sums)
+        total = load(sums, (slot, base, e)) + value * splat(sums, twice)
+        store(sums, (slot, target, e), total)
 
 
 @inlined
-def _count_correct(plan, state, move, scratch, tile):
-    """Correct examples of a tile under the candidate: those whose own logit is the largest."""
-    touched = move.touched
-    sums, sum_side = state.sums, state.sum_side
-    rows, label = scratch.rows, plan.label
+def _update_logits(plan, state, move, scratch, tile, least):
+    """Add the changes of a tile to the logits, and count the examples that are right.
+
+    An example is right where its own logit is the largest. The count stops short where it cannot
+    reach ``least``; ``Scratch.done`` says after how many blocks.
+    """
     last = plan.linears.shape[0] - 1
-    unit0, classes = plan.linears[last, _L_UNIT], plan.linears[last, _OUTPUTS]
-    for k in range(classes):
-        # The other side of a logit is its candidate only where the move touched it.
-        rows[k] = 2 * (unit0 + k) + (sum_side[unit0 + k] ^ touched[unit0 + k])
+    for t in range(move.flips.size):
+        if scratch.flips[t, LAYER] == last:
+            _add_flip(plan, state, scratch, t, last, tile, False)
+    n_inputs = scratch.n_inputs[last]
+    if _many(move, last, n_inputs):
+        scratch.done[0] += plan.x.shape[2] // LANES
+        return _update_logits_by_many(plan, state, move, scratch, tile, False)
+    sums = state.sums
+    table, codes = scratch.table, scratch.codes
+    outputs, column = plan.linears[last, OUTPUTS], plan.linears[last, L_GROUP]
+    slot, width, first_row = _slot(state, tile), plan.x.shape[2], 2 * plan.linears[last, L_UNIT]
+    lowest = splat(sums, np.iinfo(sums.dtype).min)
+    left = plan.n[tile]
+    correct = 0
+    for e in range(0, width, LANES):
+        if n_inputs > 0:
+            _tabulate(plan, state, scratch, False, last, tile, e, 0, 1)
+        best = lowest
+        row = first_row
+        for k in range(outputs):
+            value = load(sums, (slot, row, e))
+            if n_inputs > 0:
+                value = value + load(table, (item(codes, (k, column)),))
+                store(sums, (slot, row, e), value)
+            best = maximum(best, value)
+            row += 2
+        correct += _count_correct(plan, sums, slot, first_row, tile, e, best)
+        left -= LANES
+        scratch.done[0] += 1
+        if correct + max(left, 0) < least:
+            break
+    return correct
+
+
+@inlined
+def _revert_logits(plan, state, move, scratch, tile, blocks):
+    """Take what ``_update_logits`` did to the first blocks of a tile back."""
+    sums, table, codes = state.sums, scratch.table, scratch.codes
+    last = plan.linears.shape[0] - 1
+    for t in range(move.flips.size):
+        if scratch.flips[t, LAYER] == last:
+            _add_flip(plan, state, scratch, t, last, tile, True)
+    n_inputs = scratch.n_inputs[last]
+    if _many(move, last, n_inputs):
+        _update_logits_by_many(plan, state, move, scratch, tile, True)
+    elif n_inputs > 0:
+        outputs, column = plan.linears[last, OUTPUTS], plan.linears[last, L_GROUP]
+        slot, first_row = _slot(state, tile), 2 * plan.linears[last, L_UNIT]
+        for e in range(0, blocks * LANES, LANES):
+            _tabulate(plan, state, scratch, False, last, tile, e, 0, 1)
+            row = first_row
+            for k in range(outputs):
+                value = load(sums, (slot, row, e)) - load(table, (item(codes, (k, column)),))
+                store(sums, (slot, row, e), value)
+                row += 2
+
+
+@inlined
+def _many(move, last, n_inputs):
+    """Whether more changes reach the logits than one group of hidden units."""
+    return move.first_stage[0] < 0 or n_inputs > (GROUP if last > 0 else 0)
+
+
+@jit
+def _update_logits_by_many(plan, state, move, scratch, tile, back):
+    """``_update_logits`` for any number of changed inputs, or from nothing; never stops short."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
+    sums, label = state.sums, plan.label
+    slot, width, last = _slot(state, tile), plan.x.shape[2], plan.linears.shape[0] - 1
+    fresh = move.first_stage[0] < 0
+    outputs, first_row = plan.linears[last, OUTPUTS], 2 * plan.linears[last, L_UNIT]
+    column, span = plan.linears[last, L_GROUP], _span(plan, state, move)
+    groups = -(-scratch.n_inputs[last] // GROUP)
     lowest = splat(sums, np.iinfo(sums.dtype).min)
     correct = 0
-    for e in range(0, sums.shape[2], lanes(sums)):
-        own = best = lowest
+    for e in range(0, width, LANES):
         labels = load(label, (tile, e))
-        for k in range(classes):
-            value = load(sums, (tile, rows[k], e))
-            best = maximum(best, value)
-            own = where_equal(labels, splat(sums, k), value, own)
-        correct += count_at_least(own, best)
+        best = lowest
+        for start in range(0, groups, CHUNK):
+            stop = min(start + CHUNK, groups)
+            _tabulate(plan, state, scratch, fresh, last, tile, e, start, stop)
+            best = lowest
+            for k in range(outputs):
+                total = _signed_sum(scratch, sums, last, k, column + start, column + stop, span)
+                row = first_row + 2 * k
+                if fresh and start == 0:
+                    # Ties with a lower class are lost.
+                    value = is_above(labels, splat(sums, k))
+                else:
+                    value = load(sums, (slot, row, e))
+                value = value - total if back else value + total
+                store(sums, (slot, row, e), value)
+                best = maximum(best, value)
+        correct += _count_correct(plan, sums, slot, first_row, tile, e, best)
     return correct
+
+
+@inlined
+def _count_correct(plan, sums, slot, first_row, tile, e, best):
+    """Examples of a block whose own logit is the largest."""
+    label, labels = load(plan.label, (tile, e)), plan.labels
+    own = splat(sums, np.iinfo(sums.dtype).min)
+    for k in range(item(labels, (tile, e // LANES, 0)), item(labels, (tile, e // LANES, 1)) + 1):
+        own = where_equal(label, splat(sums, k), load(sums, (slot, first_row + 2 * k, e)), own)
+    return count_at_least(own, best)
+
+
+@inlined
+def _tabulate(plan, state, scratch, fresh, layer, tile, e, start, stop):
+    """Tabulate the changes of a layer's inputs in a block, groups start..stop - 1."""
+    sources, n_inputs = scratch.sources, scratch.n_inputs[layer]
+    if layer > 0:
+        for g in range(start, stop):
+            i = GROUP * g
+            a = _sum_change(state, fresh, item(sources, (layer, i)), tile, e)
+            b = c = splat(state.sums, 0)
+            if i + 1 < n_inputs:
+                b = _sum_change(state, fresh, item(sources, (layer, i + 1)), tile, e)
+            if i + 2 < n_inputs:
+                c = _sum_change(state, fresh, item(sources, (layer, i + 2)), tile, e)
+            _store_signed_sums(scratch.table, g - start, a, b, c)
+    else:
+        for g in range(start, stop):
+            i = GROUP * g
+            a = _map_change(plan, state, fresh, item(sources, (layer, i)), tile, e)
+            b = c = splat(state.maps, 0)
+            if i + 1 < n_inputs:
+                b = _map_change(plan, state, fresh, item(sources, (layer, i + 1)), tile, e)
+            if i + 2 < n_inputs:
+                c = _map_change(plan, state, fresh, item(sources, (layer, i + 2)), tile, e)
+            _store_signed_sums(scratch.map_table, g - start, a, b, c)
+
+
+@inlined
+def _sum_change(state, fresh, source, tile, e):
+    """Change of a hidden unit's output."""
+    sums, slot = state.sums, _slot(state, tile)
+    zero = splat(sums, 0)
+    value = maximum(load(sums, (slot, source ^ 1, e)), zero)
+    if not fresh:
+        value = value - maximum(load(sums, (slot, source, e)), zero)
+    return value
+
+
+@inlined
+def _map_change(plan, state, fresh, source, tile, e):
+    """Change of an output of the last stage; without stages, an input as a change from nothing."""
+    if plan.stages.shape[0] == 0:
+        return load(plan.x, (tile, source, e))
+    maps, slot = state.maps, _slot(state, tile)
+    value = load(maps, (slot, source ^ 1, e))
+    if not fresh:
+        value = value - load(maps, (slot, source, e))
+    return value
+
+
+@inlined
+def _store_signed_sums(table, group, a, b, c):
+    """+-a +- b +- c in all ways; bits 0, 1 and 2 of the way say which are subtracted."""
+    zero = splat(table, 0)
+    plus, minus = a + b, a - b
+    place = 8 * LANES * group
+    store(table, (place,), plus + c)
+    store(table, (place + LANES,), c - minus)
+    store(table, (place + 2 * LANES,), minus + c)
+    store(table, (place + 3 * LANES,), c - plus)
+    store(table, (place + 4 * LANES,), plus - c)
+    store(table, (place + 5 * LANES,), zero - minus - c)
+    store(table, (place + 6 * LANES,), minus - c)
+    store(table, (place + 7 * LANES,), zero - plus - c)
+
+
+@inlined
+def _signed_sum(scratch, sums, layer, k, first, last, span):
+    """Weights of unit ``k`` times the changes of groups (columns of ``codes``) first..last - 1."""
+    codes = scratch.codes
+    if layer > 0:
+        return _add_up(scratch.table, codes, k, first, last)
+    total = splat(sums, 0)
+    while first < last:
+        part = _add_up(scratch.map_table, codes, k, first, min(first + span, last))
+        total = total + convert(part, sums)
+        first += span
+    return total
+
+
+@inlined
+def _add_up(table, codes, k, first, last):
+    total = splat(table, 0)
+    column = first
+    while column + 4 <= last:
+        a = load(table, (item(codes, (k, column)),)) + load(table, (item(codes, (k, column + 1)),))
+        b = load(table, (item(codes, (k, column + 2)),))
+        total = total + a + (b + load(table, (item(codes, (k, column + 3)),)))
+        column += 4
+    while column < last:
+        total = total + load(table, (item(codes, (k, column)),))
+        column += 1
+    return total
+
+
+@jit
+def _convolve(plan, state, move, weights, scratch, s, tile):
+    """Recompute the marked channels of stage ``s`` for a tile: convolution, pooling, ReLU."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
+    for channel in range(plan.stages[s, C_OUT]):
+        if move.channels[plan.stages[s, S_CHANNEL] + channel]:
+            if s == 0:
+                _convolve_inputs(plan, state, weights, scratch, channel, tile)
+            else:
+                _convolve_maps(plan, state, move, weights, scratch, s, channel, tile)
+
+
+@inlined
+def _convolve_inputs(plan, state, weights, scratch, channel, tile):
+    """A channel of the first stage.
+
+    A window's sum is known; what the rarer sign of the kernel does to it takes few additions.
+    """
+    stages, x = plan.stages, plan.x
+    maps, live, rows, taps = state.maps, state.live, scratch.rows, scratch.taps
+    slot = _slot(state, tile)
+    c_in, height, width = stages[0, C_IN], stages[0, H_IN], stages[0, W_IN]
+    h_out, w_out = stages[0, H_OUT], stages[0, W_OUT]
+    block = 1 << stages[0, POOLS]
+    side = 1 - state.map_side[channel]
+    first = channel * c_in * 9
+    sign = 1 if weights[first : first + 9 * c_in].sum() > 0 else -1
+    signs = splat(maps, sign)
+    n_taps = 0
+    for c in range(c_in):
+        for tap in range(9):
+            if weights[first + 9 * c + tap] != sign:
+                dy, dx = tap // 3 - 1, tap % 3 - 1
+                taps[n_taps, 0] = (c * height + dy) * width + dx
+                taps[n_taps, 1] = dy
+                taps[n_taps, 2] = dx
+                n_taps += 1
+    size, zero = maps.shape[2], splat(maps, 0)
+    first_sum = c_in * height * width
+    alive = False
+    for position in range(h_out * w_out):
+        top, left = (position // w_out) * block, (position % w_out) * block
+        out = 2 * (channel * h_out * w_out + position) + side
+        for offset in range(block * block):
+            y, z = top + (offset >> stages[0, POOLS]), left + (offset & (block - 1))
+            pixel = y * width + z
+            count = 0
+            for t in range(n_taps):
+                if 0 <= y + taps[t, 1] < height and 0 <= z + taps[t, 2] < width:
+                    rows[count] = pixel + taps[t, 0]
+                    count += 1
+            for t in range(count, count + 3):
+                rows[t] = x.shape[1] - 1  # zeros, so that whole fours can be added
+            seen = zero
+            for e in range(0, size, LANES):
+                rare = zero
+                for t in range(0, count, 4):
+                    a = load(x, (tile, item(rows, (t,)), e))
+                    b = load(x, (tile, item(rows, (t + 1,)), e))
+                    c = load(x, (tile, item(rows, (t + 2,)), e))
+                    d = load(x, (tile, item(rows, (t + 3,)), e))
+                    rare = rare + ((a + b) + (c + d))
+                # ReLU and max-pooling commute: the maximum starts at zero.
+                most = zero if offset == 0 else load(maps, (slot, out, e))
+                total = signs * (load(x, (tile, first_sum + pixel, e)) - rare - rare)
+                most = maximum(most, total)
+                seen = seen | most
+                store(maps, (slot, out, e), most)
+            # The maximum only grows, so the last offset sees all.
+            alive = any_set(seen)
+        live[out] = alive or (tile > 0 and live[out] > 0)
+
+
+@inlined
+def _convolve_maps(plan, state, move, weights, scratch, s, channel, tile):
+    """A channel of a later stage."""
+    stages, maps, live, rows = plan.stages, state.maps, state.live, scratch.rows
+    slot, alive = _slot(state, tile), False
+    c_in, height, width = stages[s, C_IN], stages[s, H_IN], stages[s, W_IN]
+    h_out, w_out = stages[s, H_OUT], stages[s, W_OUT]
+    block = 1 << stages[s, POOLS]
+    side = 1 - state.map_side[stages[s, S_CHANNEL] + channel]
+    first = stages[s, S_WEIGHT] + channel * c_in * 9
+    for position in range(h_out * w_out):
+        top, left = (position // w_out) * block, (position % w_out) * block
+        out = 2 * (stages[s, S_ROW] + channel * h_out * w_out + position) + side
+        for offset in range(block * block):
+            y, z = top + offset // block, left + offset % block
+            # Rows to be added are listed from the front, those to be subtracted from the back.
+            added, subtracted = 0, rows.size
+            for c in range(c_in):
+                for dy in range(max(0, 1 - y), min(3, height + 1 - y)):
+                    for dx in range(max(0, 1 - z), min(3, width + 1 - z)):
+                        pixel = (c * height + y + dy - 1) * width + z + dx - 1
+                        row = _map_row(stages, state, move, s - 1, pixel, 1)
+                        if weights[first + c * 9 + dy * 3 + dx] > 0:
+                            rows[added] = row
+                            added += 1
+                        else:
+                            subtracted -= 1
+                            rows[subtracted] = row
+            seen = splat(maps, 0)
+            for e in range(0, maps.shape[2], LANES):
+                total = splat(maps, 0)
+                # ReLU and max-pooling commute: the maximum starts at zero.
+                most = total if offset == 0 else load(maps, (slot, out, e))
+                for t in range(added):
+                    total = total + load(maps, (slot, item(rows, (t,)), e))
+                for t in range(subtracted, rows.size):
+                    total = total - load(maps, (slot, item(rows, (t,)), e))
+                most = maximum(most, total)
+                seen = seen | most
+                store(maps, (slot, out, e), most)
+            alive = any_set(seen)
+        live[out] = alive or (tile > 0 and live[out] > 0)

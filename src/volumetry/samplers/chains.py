@@ -14,17 +14,20 @@ import numpy as np
 from volumetry.jit import borrowed, inlined, jit
 from volumetry.networks import Network
 from volumetry.networks.engine import (
+    commit,
+    draw_flips,
+    evaluate,
+    find_channels,
+    flip,
+    initialise,
+    revert,
+)
+from volumetry.networks.layout import (
     Move,
     Plan,
     Scratch,
     State,
     borrow,
-    commit,
-    draw_flips,
-    evaluate,
-    find_touched,
-    flip,
-    initialise,
     make_move,
     make_scratch,
     make_states,
@@ -143,10 +146,10 @@ def make_memory(
         plan,
         make_states(network, n, replicas),
         make_move(network, flips),
-        make_scratch(network, n),
+        make_scratch(network, flips),
         test_plan,
-        make_states(network, n_test, replicas if bins > 1 else 1),
-        make_scratch(network, n_test),
+        make_states(network, n_test, replicas if bins > 1 else 1, whole=bins > 1),
+        make_scratch(network, flips),
     )
 
 
@@ -276,12 +279,13 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
     accepted = 0
     for step in range(first, first + moves):
         word = draw_flips(seed, stream, step, weights.size, move.flips)
-        find_touched(plan, move)
+        find_channels(plan, move)
         flip(weights, move.flips)
         correct = evaluate(plan, state, move, weights, scratch, least)
         proposed = correct - levels.base
         accept = correct >= least
-        if accept and binned:
+        tested = accept and binned
+        if tested:
             hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
             proposed = proposed * levels.bins + hits // levels.width
             accept = hits >= least_hits
@@ -289,14 +293,17 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
             change = log_weight[proposed] - log_weight[level]
             accept = change >= 0 or uniform(word) < np.exp(change)
         if accept:
-            commit(plan, state, move)
+            commit(plan, state, move, scratch)
             if binned:
-                commit(test_plan, test_state, move)
+                commit(test_plan, test_state, move, test_scratch)
             accepted += 1
             if proposed != level:
                 changes[level] += 1
                 level = proposed
         else:
+            revert(plan, state, move, scratch)
+            if tested:
+                _revert_test(test_plan, test_state, move, test_scratch)
             flip(weights, move.flips)
         visits[level] += 1
         if ln_f > 0 and step % interval == 0:
@@ -310,6 +317,11 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
 def _evaluate_test(plan, state, move, weights, scratch, least):
     """``evaluate`` behind a call: the test set is large, and merged twice it compiles slowly."""
     return evaluate(plan, state, move, weights, scratch, least)
+
+
+@jit
+def _revert_test(plan, state, move, scratch):
+    revert(plan, state, move, scratch)
 
 
 @inlined

@@ -12,13 +12,9 @@ import numpy as np
 import xarray as xr
 
 from volumetry.jit import borrowed, jit
-from volumetry.networks.engine import (
+from volumetry.networks.engine import commit, evaluate, find_channels, flip, initialise
+from volumetry.networks.layout import (
     borrow,
-    commit,
-    evaluate,
-    find_touched,
-    flip,
-    initialise,
     make_move,
     make_plan,
     make_scratch,
@@ -80,7 +76,7 @@ def run(
         ).astype(np.int8)
         counts = np.zeros((n + 1, n_test + 1), np.int64)
         memory = [
-            (plan, *(make(network, size) for make in (_make_state, make_scratch)))
+            (plan, state_of(make_states(network, size, 1), 0), make_scratch(network, 1))
             for plan, size in zip(plans, (n, n_test))
         ]
         _walk(*memory, make_move(network, 1), weights, walked, counts)
@@ -93,10 +89,6 @@ def run(
             counts += sum(pool.map(walk, range(first, min(first + threads, parts))))
             progress.update(min(first + threads, parts), parts)
     return _result(counts, network.n_weights)
-
-
-def _make_state(network, n):
-    return state_of(make_states(network, n, 1), 0)
 
 
 @jit
@@ -115,12 +107,12 @@ def _walk(train, test, move, weights, walked, counts):
         while not step >> bit & 1:
             bit += 1
         move.flips[0] = weights.size - 1 - bit
-        find_touched(plan, move)
+        find_channels(plan, move)
         flip(weights, move.flips)
         correct = evaluate(plan, state, move, weights, scratch, 0)
-        commit(plan, state, move)
+        commit(plan, state, move, scratch)
         hits = evaluate(test_plan, test_state, move, weights, test_scratch, 0)
-        commit(test_plan, test_state, move)
+        commit(test_plan, test_state, move, test_scratch)
         counts[correct, hits] += 1
 
 

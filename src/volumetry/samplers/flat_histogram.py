@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from volumetry.networks.engine import make_plan
+from volumetry.networks.layout import make_plan
 from volumetry.progress import Progress
 from volumetry.reweighting import multi_histogram, statistical_inefficiency
 from volumetry.samplers.chains import (

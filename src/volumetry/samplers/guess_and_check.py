@@ -2,22 +2,43 @@
 
 The method of Chiang et al. (ICLR 2023) and Peleg & Hein (ICML 2024), on binary weights and exact.
 A guess is dropped at its first wrong example; every guess counts.
+
+The weights of a guess are bits of random words, and are never written out: a bit masks the addition
+of an input, for 32 units at once. A first convolution of one channel has only 512 kernels, so its
+maps of the examples that every guess meets first are made in advance.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from volumetry.jit import inlined, jit
-from volumetry.networks.engine import POOLS, layer_tables, sum_dtype
+from volumetry.jit import borrowed, inlined, jit
+from volumetry.networks import Network
 from volumetry.networks.forward import count_correct, pool_inputs
-from volumetry.philox import draw_weights, fill_signs
+from volumetry.networks.layout import (
+    C_IN,
+    C_OUT,
+    H_IN,
+    H_OUT,
+    INPUTS,
+    OUTPUTS,
+    POOLS,
+    W_IN,
+    W_OUT,
+    layer_tables,
+    sum_dtype,
+)
+from volumetry.philox import fill_words
 from volumetry.progress import Progress
 from volumetry.samplers.problem import Problem, common_result
+from volumetry.simd import LANES, item, maximum, splat, store, where_bit
 
-_CHUNK = 1024
+_CHUNK = 4096
+_MAP_BYTES = 2**25
+_KERNELS = 512
 
 
 @dataclass(frozen=True)
@@ -52,24 +73,10 @@ def run(
         the volume is censored: ``log_volume_upper`` is ln(3 / guesses), the 95 % limit.
     """
     network = problem.network
-    kind = sum_dtype(network)
-    stages, linears = layer_tables(network)
-    x = pool_inputs(network, problem.x_train).astype(kind)
-    x = np.ascontiguousarray(x.reshape(len(x), -1))
-    y = np.ascontiguousarray(problem.y_train, dtype=np.int64)
-    room = max(
-        [x.shape[1]]
-        + [int(np.prod((stage.channels, *stage.shape_in[1:]))) for stage in network.stages]
-        + [layer.outputs for layer in network.linears]
-    )
+    checker = Checker(network, problem.x_train, problem.y_train)
 
     def check(first):
-        weights = np.empty(network.n_weights, np.int8)
-        values = np.empty((2, room), kind)
-        found = np.empty(_CHUNK, np.int64)
-        stop = min(first + _CHUNK, parameters.max_guesses)
-        count = _check(stages, linears, x, y, weights, values, np.uint64(seed), first, stop, found)
-        return found[:count]
+        return checker.check(seed, first, min(first + _CHUNK, parameters.max_guesses))
 
     progress = Progress("guess and check", "guesses")
     hits: list[int] = []
@@ -109,88 +116,215 @@ def run(
     return result
 
 
+def guessed_weights(network: Network, seed: int, guess: int) -> np.ndarray:
+    """Weights of a guess: int8, shape (n_weights,), each -1 or +1.
+
+    The words of a guess are shared out to rows of weights, whole words to each: the kernels of the
+    stages (one for each channel), then the weights of each input of the linear layers. A row takes
+    the lowest bits of its words; a set bit is +1.
+    """
+    widths = _row_widths(network)
+    words = np.empty((4, -(-sum(n * -(-width // 32) for n, width in widths) // 4)), np.uint32)
+    _draw(np.uint64(seed), guess, words)
+    bits = np.unpackbits(words.view(np.uint8), bitorder="little").reshape(-1, 32)
+    parts, start = [], 0
+    for rows, width in widths:
+        stop = start + rows * -(-width // 32)
+        parts.append(bits[start:stop].reshape(rows, -1)[:, :width].ravel())
+        start = stop
+    return (2 * np.concatenate(parts).astype(np.int8) - 1).astype(np.int8)
+
+
+def _row_widths(network: Network) -> list[tuple[int, int]]:
+    """Rows and weights of a row, for each layer."""
+    stages = [(stage.channels, 9 * stage.shape_in[0]) for stage in network.stages]
+    return stages + [(layer.inputs, layer.outputs) for layer in network.linears]
+
+
 def _test_accuracy(problem: Problem, seed: int, guess: int) -> float:
-    weights = np.empty(problem.network.n_weights, np.int8)
-    draw_weights(np.uint64(seed), 0, guess, weights)
+    weights = guessed_weights(problem.network, seed, guess)
     hits = count_correct(problem.network, weights, problem.x_test, problem.y_test)
     return hits / len(problem.y_test)
 
 
+class _Sheet(NamedTuple):
+    """What guesses are checked against.
+
+    Attributes:
+        stages, linears: as in ``layout.Plan``.
+        first_word, row_words: int64 (layers): where a layer's words start, and words of a row.
+        x: (n, features).
+        maps: (examples, kernels, pixels): the first stage's maps of the first examples, for each
+            kernel; the examples may be none.
+        y: int64 (n).
+    """
+
+    stages: np.ndarray
+    linears: np.ndarray
+    first_word: np.ndarray
+    row_words: np.ndarray
+    x: np.ndarray
+    maps: np.ndarray
+    y: np.ndarray
+
+
+class Checker:
+    """A network and its training set, laid out for checking guesses."""
+
+    def __init__(self, network: Network, x: np.ndarray, y: np.ndarray):
+        """Take examples x (n, *input_shape) with labels y (n,)."""
+        stages, linears = layer_tables(network)
+        kind = sum_dtype(network)
+        flat = np.ascontiguousarray(pool_inputs(network, x).reshape(len(x), -1).astype(kind))
+        widths = _row_widths(network)
+        row_words = np.array([-(-width // 32) for _, width in widths])
+        first_word = np.concatenate([[0], np.cumsum([n for n, _ in widths] * row_words)])
+        self._blocks = -(-int(first_word[-1]) // 4)
+        self._room = max(
+            [flat.shape[1]]
+            + [stage.channels * stage.shape_in[1] * stage.shape_in[2] for stage in network.stages]
+            + [-(-layer.outputs // LANES) * LANES for layer in network.linears]
+        )
+        examples = pixels = 0
+        if network.stages and network.stages[0].shape_in[0] == 1:
+            pixels = int(np.prod(network.stages[0].shape_out[1:]))
+            examples = min(len(x), max(1, _MAP_BYTES // (_KERNELS * pixels * kind.itemsize)))
+        maps = np.zeros((examples, _KERNELS, pixels), kind)
+        self._sheet = _Sheet(
+            stages, linears, first_word, row_words, flat, maps, np.asarray(y, np.int64)
+        )
+        if examples:
+            _fill_maps(self._sheet, np.empty(self._room, kind))
+
+    def check(self, seed: int, first: int, stop: int) -> np.ndarray:
+        """Those of the guesses first..stop - 1 that fit all examples, ascending."""
+        words = np.empty((4, self._blocks), np.uint32)
+        values = np.zeros((2, self._room), self._sheet.x.dtype)
+        found = np.empty(stop - first, np.int64)
+        return found[: _check(self._sheet, words, values, np.uint64(seed), first, stop, found)]
+
+
 @jit
-def _check(stages, linears, x, y, weights, values, seed, first, stop, found):
-    """Check guesses first..stop-1; lists those that fit in ``found`` and returns how many."""
+def _draw(seed, guess, words):
+    fill_words(seed, 0, guess, words)
+
+
+@jit
+def _fill_maps(sheet, room):
+    """The first stage's maps for every kernel."""
+    for e in range(sheet.maps.shape[0]):
+        for kernel in range(sheet.maps.shape[1]):
+            _add_plane(sheet.stages[0], kernel, 0, sheet.x[e], room)
+            _pool(sheet.stages[0], room, sheet.maps[e, kernel])
+
+
+@jit
+def _check(sheet, words, values, seed, first, stop, found):
+    """List those of the guesses first..stop - 1 that fit in ``found``; returns how many."""
+    room = np.empty(values.shape[1], values.dtype)
+    flat = words.reshape(-1)
+    n = sheet.y.size
     count = 0
     for guess in range(first, stop):
-        fill_signs(seed, 0, guess, weights)
-        fits = True
-        for e in range(x.shape[0]):
-            if _classify(stages, linears, x, e, weights, values) != y[e]:
-                fits = False
-                break
-        if fits:
+        fill_words(seed, 0, guess, words)
+        e = 0
+        while e < n and _is_right(sheet, flat, values, room, e):
+            e += 1
+        if e == n:
             found[count] = guess
             count += 1
     return count
 
 
-@inlined
-def _classify(stages, linears, x, e, weights, values):
-    """Predicted class of one example; ``values`` holds the layers in turn, on two sides."""
-    for i in range(x.shape[1]):
-        values[0, i] = x[e, i]
-    side = 0
-    weight = 0
-    for s in range(stages.shape[0]):
-        weight = _apply_stage(stages[s], weights, weight, values[side], values[1 - side])
+@jit
+def _is_right(sheet, words, values, room, e):
+    """Whether a guess classifies an example correctly.
+
+    ``values`` holds two layers, turn and turn about; ``room`` the sums of a convolution.
+    """
+    values, words, linears = borrowed(values), borrowed(words), borrowed(sheet.linears)
+    side, layers = 0, sheet.stages.shape[0]
+    if layers == 0 or sheet.maps.shape[0] <= e:
+        for i in range(sheet.x.shape[1]):
+            values[0, i] = sheet.x[e, i]
+    for s in range(layers):
+        _apply_stage(sheet, words, values, room, e, s, side)
         side = 1 - side
     last = linears.shape[0] - 1
     for layer in range(last + 1):
-        inputs, outputs = linears[layer, 0], linears[layer, 1]
-        source, target = values[side], values[1 - side]
-        for k in range(outputs):
-            target[k] = 0
-        for i in range(inputs):
-            value = source[i]
-            if value != 0:
-                row = weights[weight + i * outputs : weight + (i + 1) * outputs]
-                for k in range(outputs):
-                    target[k] += value * row[k]
-        if layer < last:
-            for k in range(outputs):
-                target[k] = max(target[k], target.dtype.type(0))
-        weight += inputs * outputs
+        every = values.dtype.type(0)
+        for i in range(linears[layer, INPUTS]):
+            every += values[side, i]
+        first_word, per_row = sheet.first_word[layers + layer], sheet.row_words[layers + layer]
+        for part in range(per_row):
+            # The inputs with weight +1 count twice, less all inputs once.
+            some = splat(values, 0)
+            word = first_word + part
+            for i in range(linears[layer, INPUTS]):
+                value = splat(values, item(values, (side, i)))
+                some = where_bit(item(words, (word,)), some + value, some)
+                word += per_row
+            total = some + some - splat(values, every)
+            if layer < last:
+                total = maximum(total, splat(values, 0))
+            store(values, (1 - side, part * LANES), total)
         side = 1 - side
-    best = 0
-    for k in range(1, linears[last, 1]):
-        if values[side, k] > values[side, best]:
-            best = k
-    return best
+    own = sheet.y[e]
+    for k in range(linears[last, OUTPUTS]):
+        # Ties go to the lower class.
+        if values[side, k] > values[side, own] or (
+            k < own and values[side, k] == values[side, own]
+        ):
+            return False
+    return True
 
 
 @inlined
-def _apply_stage(stage, weights, weight, source, target):
-    """Convolution, ReLU and pooling of one image; returns the offset of the next weights."""
-    c_in, height, width, c_out, h_out, w_out = (
-        stage[0],
-        stage[1],
-        stage[2],
-        stage[3],
-        stage[4],
-        stage[5],
-    )
+def _apply_stage(sheet, words, values, room, e, s, side):
+    """Maps of a stage, from ``values[side]`` to the other side."""
+    stage = sheet.stages[s]
+    size, pixels = stage[H_IN] * stage[W_IN], stage[H_OUT] * stage[W_OUT]
+    for channel in range(stage[C_OUT]):
+        word = sheet.first_word[s] + channel * sheet.row_words[s]
+        out = values[1 - side, channel * pixels : (channel + 1) * pixels]
+        if s == 0 and e < sheet.maps.shape[0]:
+            known = sheet.maps[e, item(words, (word,)) & (_KERNELS - 1)]
+            for i in range(pixels):
+                out[i] = known[i]
+            continue
+        for c in range(stage[C_IN]):
+            at, shift = word + 9 * c // 32, 9 * c % 32
+            kernel = item(words, (at,)) >> shift
+            if shift > 32 - 9:
+                kernel |= item(words, (at + 1,)) << (32 - shift)
+            _add_plane(stage, kernel, c, values[side, c * size : (c + 1) * size], room)
+        _pool(stage, room, out)
+
+
+@inlined
+def _add_plane(stage, kernel, c, plane, room):
+    """Add input channel ``c``, convolved with a kernel of nine bits, to the sums in ``room``."""
+    height, width = stage[H_IN], stage[W_IN]
+    if c == 0:
+        room[: height * width] = 0
+    for tap in range(9):
+        dy, dx = tap // 3 - 1, tap % 3 - 1
+        sign = plane.dtype.type(2 * (kernel >> tap & 1) - 1)
+        for y in range(max(0, -dy), min(height, height - dy)):
+            row = y * width
+            source = row + dy * width + dx
+            for z in range(max(0, -dx), min(width, width - dx)):
+                room[row + z] += sign * plane[source + z]
+
+
+@inlined
+def _pool(stage, room, out):
+    """Pooling and ReLU of the sums in ``room``."""
     block = 1 << stage[POOLS]
-    for channel in range(c_out):
-        for position in range(h_out * w_out):
-            top, left = (position // w_out) * block, (position % w_out) * block
-            best = target.dtype.type(0)
+    for y in range(stage[H_OUT]):
+        for z in range(stage[W_OUT]):
+            best = out.dtype.type(0)
             for offset in range(block * block):
-                y, z = top + offset // block, left + offset % block
-                total = target.dtype.type(0)
-                for c in range(c_in):
-                    for dy in range(max(0, 1 - y), min(3, height + 1 - y)):
-                        for dx in range(max(0, 1 - z), min(3, width + 1 - z)):
-                            w = weights[weight + (channel * c_in + c) * 9 + dy * 3 + dx]
-                            total += w * source[(c * height + y + dy - 1) * width + z + dx - 1]
-                best = max(best, total)
-            target[channel * h_out * w_out + position] = best
-    return weight + c_out * c_in * 9
+                row = y * block + offset // block
+                best = max(best, room[row * stage[W_IN] + z * block + offset % block])
+            out[y * stage[W_OUT] + z] = best
