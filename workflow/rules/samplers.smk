@@ -45,6 +45,8 @@ use rule train_networks as sample_interpolators with:
         sampler="rewl",
     # The longest jobs first, so that none is left over at the end.
     priority: 1
+    # Walker sets run side by side where there are few long jobs rather than many short ones.
+    threads: lambda w: 4 if int(w.n) >= 100 else 1
     resources:
         mem_mb=4000,
         runtime=1440,
