@@ -30,7 +30,7 @@ from volumetry.networks.engine import (
     make_states,
     state_of,
 )
-from volumetry.philox import draw_weights, uniform, words
+from volumetry.philox import draw_weights, log_uniform, words
 
 _EXCHANGE, _MOVES, _DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
@@ -233,7 +233,7 @@ def run_rounds(
         for w in range(number % 2, n_windows - 1, 2):
             stream = _EXCHANGE + 4 * (w + n_windows * walker_set)
             word = words(seed, stream, number, 0)[0]
-            _try_exchange(walkers, windows, tally, w, uniform(word))
+            _try_exchange(walkers, windows, tally, w, log_uniform(word))
         _count_round_trips(walkers, tally)
         everywhere = test_every > 0 and number % test_every == test_every - 1
         for w in range(n_windows):
@@ -287,7 +287,7 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
             accept = hits >= least_hits
         if accept and proposed != level:
             change = log_weight[proposed] - log_weight[level]
-            accept = change >= 0 or uniform(word) < np.exp(change)
+            accept = change >= 0 or log_uniform(word) < change
         if accept:
             commit(plan, state, move)
             if binned:
@@ -313,14 +313,14 @@ def _evaluate_test(plan, state, move, weights, scratch, least):
 
 
 @inlined
-def _try_exchange(walkers, windows, tally, w, u):
+def _try_exchange(walkers, windows, tally, w, log_u):
     """Exchange the replicas of windows w and w + 1 with the Metropolis probability."""
     a, b = walkers.replica[w], walkers.replica[w + 1]
     lower, upper = windows.log_weight[w], windows.log_weight[w + 1]
     x, y = walkers.level[a], walkers.level[b]
     tally.attempts[w] += 1
     change = lower[y] + upper[x] - lower[x] - upper[y]
-    if change >= 0 or u < np.exp(change):
+    if change >= 0 or log_u < change:
         walkers.replica[w], walkers.replica[w + 1] = b, a
         tally.exchanges[w] += 1
 
