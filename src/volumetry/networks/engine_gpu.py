@@ -9,6 +9,7 @@ What a program's threads write to memory and read again is separated by barriers
 threads over a block may differ from one access to the next.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +27,40 @@ ALIGNMENT = 32
 LARGEST_FLIPS = 15
 """Most flips of a move: the code for each pair of them is written out."""
 
-_C_IN, _H_IN, _W_IN, _C_OUT, _H_OUT, _W_OUT, _POOLS, _WEIGHT, _CHANNEL, _ROW = map(
-    tl.constexpr, range(10)
-)
-_INPUTS, _OUTPUTS, _L_WEIGHT, _UNIT = map(tl.constexpr, range(4))
-_STAGES, _LINEARS = tl.constexpr(0), tl.constexpr(1)
 _POSITIONS, _UNITS = tl.constexpr(8), tl.constexpr(16)  # pixels and units at a time
 _CONVOLUTION = tl.constexpr(-2)
+
+
+class _Stage(NamedTuple):
+    """A row of ``engine.Plan.stages``."""
+
+    c_in: int
+    height: int
+    width: int
+    c_out: int
+    h_out: int
+    w_out: int
+    pools: int
+    weight: int
+    channel: int
+    row: int
+
+
+class _Linear(NamedTuple):
+    """A row of ``engine.Plan.linears``."""
+
+    inputs: int
+    outputs: int
+    weight: int
+    unit: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What kernels know of the layers: constants, for which they are compiled."""
+
+    stages: tuple[_Stage, ...]
+    linears: tuple[_Linear, ...]
 
 
 class Examples(NamedTuple):
@@ -69,9 +97,13 @@ class Values(NamedTuple):
     width: int
 
 
-def layout(network: Network) -> tuple:
-    """``engine.layer_tables`` as the constant that kernels are compiled for."""
-    return tuple(tuple(map(tuple, table.tolist())) for table in layer_tables(network))
+def layout(network: Network) -> Layout:
+    """The constants of a network."""
+    stages, linears = layer_tables(network)
+    return Layout(
+        tuple(_Stage(*row) for row in stages.tolist()),
+        tuple(_Linear(*row) for row in linears.tolist()),
+    )
 
 
 def make_examples(network: Network, x: np.ndarray, y: np.ndarray, device) -> Examples:
@@ -112,21 +144,67 @@ def make_values(network: Network, walkers: int, width: int, device) -> Values:
     )
 
 
+@triton.constexpr_function
+def _stage(NET, s, name):
+    """A constant of a convolution stage; 0 if there is none."""
+    return getattr(NET.stages[s], name) if NET.stages else 0
+
+
+@triton.constexpr_function
+def _linear(NET, layer, name):
+    """A constant of a linear layer."""
+    return getattr(NET.linears[layer], name)
+
+
+@triton.constexpr_function
+def _n_stages(NET):
+    return len(NET.stages)
+
+
+@triton.constexpr_function
+def _last(NET):
+    """The last linear layer."""
+    return len(NET.linears) - 1
+
+
+@triton.constexpr_function
+def _pixels(NET, s):
+    """Pixels of a channel that a stage puts out."""
+    return NET.stages[s].h_out * NET.stages[s].w_out if NET.stages else 0
+
+
+@triton.constexpr_function
+def _sizes(NET):
+    """Outputs of all stages, their channels, and units: of one walker."""
+    maps, channels = 0, 0
+    if NET.stages:
+        last = NET.stages[-1]
+        maps = last.row + last.c_out * last.h_out * last.w_out
+        channels = last.channel + last.c_out
+    return maps, channels, NET.linears[-1].unit + NET.linears[-1].outputs
+
+
+@triton.constexpr_function
+def n_weights(NET):
+    """M, the number of weights."""
+    last = NET.linears[-1]
+    return last.weight + last.inputs * last.outputs
+
+
+@triton.constexpr_function
+def _power(size):
+    return triton.next_power_of_2(size)
+
+
 @triton.jit
 def values_of(values, walker, column, NET: tl.constexpr):
     """The values of one walker; examples are counted from ``column``."""
-    stages: tl.constexpr = NET[_STAGES]
-    last: tl.constexpr = NET[_LINEARS][-1]
-    UNITS: tl.constexpr = last[_UNIT] + last[_OUTPUTS]
-    PIXELS: tl.constexpr = (
-        stages[-1][_ROW] + stages[-1][_C_OUT] * stages[-1][_H_OUT] * stages[-1][_W_OUT]
-        if len(stages) > 0
-        else 0
-    )
-    CHANNELS: tl.constexpr = stages[-1][_CHANNEL] + stages[-1][_C_OUT] if len(stages) > 0 else 0
+    MAPS: tl.constexpr = _sizes(NET)[0]
+    CHANNELS: tl.constexpr = _sizes(NET)[1]
+    UNITS: tl.constexpr = _sizes(NET)[2]
     walker = walker.to(tl.int64)
     return Values(
-        values.maps + walker * (2 * PIXELS) * values.width - column,
+        values.maps + walker * (2 * MAPS) * values.width - column,
         values.map_side + walker * CHANNELS,
         values.sums + walker * (2 * UNITS) * values.width - column,
         values.sum_side + walker * UNITS,
@@ -170,21 +248,22 @@ def commit_values(values, flips, NET: tl.constexpr, M: tl.constexpr):
     """Make the candidate of the last ``evaluate`` current."""
     first = _first_layer(flips, NET, M)
     if first == _CONVOLUTION:
-        for s in tl.static_range(len(NET[_STAGES])):
-            C_OUT: tl.constexpr = NET[_STAGES][s][_C_OUT]
-            channel = tl.arange(0, triton.next_power_of_2(C_OUT))
-            side = values.map_side + NET[_STAGES][s][_CHANNEL] + channel
+        for s in tl.static_range(_n_stages(NET)):
+            channel = tl.arange(0, _power(_stage(NET, s, "c_out")))
             changed = _channel_changes(s, channel, flips, NET, M)
-            inside = channel < C_OUT
-            tl.store(side, tl.load(side, inside, 0) ^ changed.to(tl.uint8), inside)
-    for layer in tl.static_range(len(NET[_LINEARS])):
+            changed &= channel < _stage(NET, s, "c_out")
+            _toggle(values.map_side + _stage(NET, s, "channel") + channel, changed)
+    for layer in tl.static_range(_last(NET) + 1):
         if first <= layer:
-            OUT: tl.constexpr = NET[_LINEARS][layer][_OUTPUTS]
-            unit = tl.arange(0, triton.next_power_of_2(OUT))
-            side = values.sum_side + NET[_LINEARS][layer][_UNIT] + unit
+            unit = tl.arange(0, _power(_linear(NET, layer, "outputs")))
             changed = (first < layer) | _unit_is_hit(layer, unit, flips, NET, M)
-            inside = unit < OUT
-            tl.store(side, tl.load(side, inside, 0) ^ changed.to(tl.uint8), inside)
+            changed &= unit < _linear(NET, layer, "outputs")
+            _toggle(values.sum_side + _linear(NET, layer, "unit") + unit, changed)
+
+
+@triton.jit
+def _toggle(side, changed):
+    tl.store(side, tl.load(side, changed, 0) ^ 1, changed)
 
 
 @triton.jit
@@ -198,30 +277,46 @@ def initialise_block(examples, values, weights, e, NET: tl.constexpr, BLOCK: tl.
         e: the examples, (BLOCK).
     """
     inside = e < examples.width
-    for s in tl.static_range(len(NET[_STAGES])):
-        for channel in range(NET[_STAGES][s][_C_OUT]):
+    for s in tl.static_range(_n_stages(NET)):
+        for channel in range(_stage(NET, s, "c_out")):
             _convolve(s, channel, 0, examples, values, weights, (), e, inside, NET, 0, BLOCK)
         tl.debug_barrier()
     correct = 0
-    for layer in tl.static_range(len(NET[_LINEARS])):
-        LAYER: tl.constexpr = NET[_LINEARS][layer]
-        LAST: tl.constexpr = layer == len(NET[_LINEARS]) - 1
-        TILE: tl.constexpr = triton.next_power_of_2(LAYER[_OUTPUTS]) if LAST else _UNITS
-        label = tl.load(examples.label + e, inside, -1)
-        for first in range(0, LAYER[_OUTPUTS], TILE):
-            unit = first + tl.arange(0, TILE)
-            total = tl.zeros((TILE, BLOCK), values.sums.dtype.element_ty)
-            if LAST:
-                total += (unit[:, None] < label[None, :]).to(total.dtype)
-            for i in range(LAYER[_INPUTS]):
-                row = _input(layer, i, 0, examples, values, e, inside, NET)
-                total = _add(total, layer, i, row, unit, weights, (), NET, 0)
-            here = unit < LAYER[_OUTPUTS]
-            pointer = _rows(layer, unit, 0, here, values, NET)
-            tl.store(pointer[:, None] + e[None, :], total, here[:, None] & inside[None, :])
-            if LAST:
-                correct = _count(total, unit, label, LAYER[_OUTPUTS])
+    for layer in tl.static_range(_last(NET) + 1):
+        correct = _initialise_layer(layer, examples, values, weights, e, inside, NET, BLOCK)
         tl.debug_barrier()
+    return correct
+
+
+@triton.jit
+def _initialise_layer(
+    layer: tl.constexpr,
+    examples,
+    values,
+    weights,
+    e,
+    inside,
+    NET: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Sums of a linear layer; returns the number correct if it is the last."""
+    LAST: tl.constexpr = layer == _last(NET)
+    OUT: tl.constexpr = _linear(NET, layer, "outputs")
+    TILE: tl.constexpr = _power(OUT) if LAST else _UNITS
+    label = tl.load(examples.label + e, inside, -1)
+    correct = 0
+    for first in range(0, OUT, TILE):
+        unit = first + tl.arange(0, TILE)
+        total = tl.zeros((TILE, BLOCK), values.sums.dtype.element_ty)
+        if LAST:  # a tie with a lower class then loses
+            total += (unit[:, None] < label[None, :]).to(total.dtype)
+        for i in range(_linear(NET, layer, "inputs")):
+            row = _input(layer, i, 0, examples, values, e, inside, NET)
+            total = _add(total, layer, i, row, unit, weights, (), NET, 0)
+        pointer = _rows(layer, unit, 0, unit < OUT, values, NET)
+        tl.store(pointer[:, None] + e[None, :], total, (unit < OUT)[:, None] & inside[None, :])
+        if LAST:
+            correct += _count(total, unit, label, OUT)
     return correct
 
 
@@ -232,30 +327,30 @@ def _evaluate_block(
     inside = e < examples.width
     first = _first_layer(flips, NET, M)
     if first == _CONVOLUTION:
-        for s in tl.static_range(len(NET[_STAGES])):
-            for channel in range(NET[_STAGES][s][_C_OUT]):
+        for s in tl.static_range(_n_stages(NET)):
+            for channel in range(_stage(NET, s, "c_out")):
                 if _channel_changes(s, channel, flips, NET, M):
                     _convolve(
                         s, channel, 1, examples, values, weights, flips, e, inside, NET, M, BLOCK
                     )
             tl.debug_barrier()
-    LAST: tl.constexpr = len(NET[_LINEARS]) - 1
-    for layer in tl.static_range(LAST):
-        OUT: tl.constexpr = NET[_LINEARS][layer][_OUTPUTS]
+    for layer in tl.static_range(_last(NET)):
         if first == layer:
             # A unit that is hit twice is computed twice, and stored alike.
             unit, here = _units_hit(layer, flips, NET, M)
             _update(layer, first, unit, here, examples, values, weights, flips, e, inside, NET, M)
+            tl.debug_barrier()
         elif first < layer:
-            for tile in range(0, OUT, _UNITS):
+            for tile in range(0, _linear(NET, layer, "outputs"), _UNITS):
                 unit = tile + tl.arange(0, _UNITS)
-                here = unit < OUT
+                here = unit < _linear(NET, layer, "outputs")
                 _update(
                     layer, first, unit, here, examples, values, weights, flips, e, inside, NET, M
                 )
-        tl.debug_barrier()
-    CLASSES: tl.constexpr = NET[_LINEARS][LAST][_OUTPUTS]
-    unit = tl.arange(0, triton.next_power_of_2(CLASSES))
+            tl.debug_barrier()
+    LAST: tl.constexpr = _last(NET)
+    CLASSES: tl.constexpr = _linear(NET, LAST, "outputs")
+    unit = tl.arange(0, _power(CLASSES))
     here = unit < CLASSES
     total = _update(LAST, first, unit, here, examples, values, weights, flips, e, inside, NET, M)
     return _count(total, unit, tl.load(examples.label + e, inside, -1), CLASSES)
@@ -268,19 +363,18 @@ def _first_layer(flips, NET: tl.constexpr, M: tl.constexpr):
     for t in tl.static_range(1, M):
         lowest = tl.minimum(lowest, flips[t])
     first = tl.full((), _CONVOLUTION, tl.int32)
-    for layer in tl.static_range(len(NET[_LINEARS])):
-        first = tl.where(lowest >= NET[_LINEARS][layer][_L_WEIGHT], layer, first)
+    for layer in tl.static_range(_last(NET) + 1):
+        first = tl.where(lowest >= _linear(NET, layer, "weight"), layer, first)
     return first
 
 
 @triton.jit
 def _locate(layer: tl.constexpr, flip, NET: tl.constexpr):
     """Whether a flip is in a linear layer; its input and its unit there, or 0."""
-    LAYER: tl.constexpr = NET[_LINEARS][layer]
-    index = flip - LAYER[_L_WEIGHT]
-    here = (index >= 0) & (index < LAYER[_INPUTS] * LAYER[_OUTPUTS])
+    index = flip - _linear(NET, layer, "weight")
+    here = (index >= 0) & (index < _linear(NET, layer, "inputs") * _linear(NET, layer, "outputs"))
     index = tl.where(here, index, 0)
-    return here, index // LAYER[_OUTPUTS], index % LAYER[_OUTPUTS]
+    return here, index // _linear(NET, layer, "outputs"), index % _linear(NET, layer, "outputs")
 
 
 @triton.jit
@@ -296,7 +390,7 @@ def _unit_is_hit(layer: tl.constexpr, unit, flips, NET: tl.constexpr, M: tl.cons
 @triton.jit
 def _units_hit(layer: tl.constexpr, flips, NET: tl.constexpr, M: tl.constexpr):
     """The unit that each flip hits in a layer, and whether it hits any: (M or more)."""
-    slot = tl.arange(0, triton.next_power_of_2(M))
+    slot = tl.arange(0, _power(M))
     unit, hits = slot * 0, slot < 0
     for t in tl.static_range(M):
         here, _, u = _locate(layer, flips[t], NET)
@@ -308,11 +402,10 @@ def _units_hit(layer: tl.constexpr, flips, NET: tl.constexpr, M: tl.constexpr):
 @triton.jit
 def _channel_changes(s: tl.constexpr, channel, flips, NET: tl.constexpr, M: tl.constexpr):
     """Whether a channel of stage ``s`` has to be recomputed, or each of several."""
-    STAGE: tl.constexpr = NET[_STAGES][s]
-    SIZE: tl.constexpr = 9 * STAGE[_C_IN]
+    SIZE: tl.constexpr = 9 * _stage(NET, s, "c_in")
     changes = channel < 0
     for t in tl.static_range(M):
-        index = flips[t] - STAGE[_WEIGHT]
+        index = flips[t] - _stage(NET, s, "weight")
         changes |= (index < 0) | (index >= channel * SIZE) & (index < channel * SIZE + SIZE)
     return changes
 
@@ -328,17 +421,16 @@ def _weight(weights, index, inside, flips, M: tl.constexpr):
 
 @triton.jit
 def _input(layer: tl.constexpr, i, other, examples, values, e, inside, NET: tl.constexpr):
-    """Input ``i`` of a linear layer: current, or with ``other`` = 1 from the other side; (BLOCK)."""
-    stages: tl.constexpr = NET[_STAGES]
+    """Input ``i`` of a linear layer: current, or of the other side; (BLOCK)."""
     if layer > 0:
-        unit = NET[_LINEARS][layer - 1][_UNIT] + i
+        unit = _linear(NET, layer - 1, "unit") + i
         row = 2 * unit + (tl.load(values.sum_side + unit).to(tl.int32) ^ other)
         pointer = values.sums + row.to(tl.int64) * values.width
         value = tl.maximum(tl.load(pointer + e, inside, 0), 0)
-    elif len(stages) > 0:
-        PIXELS: tl.constexpr = stages[-1][_H_OUT] * stages[-1][_W_OUT]
-        side = tl.load(values.map_side + stages[-1][_CHANNEL] + i // PIXELS).to(tl.int32)
-        row = 2 * (stages[-1][_ROW] + i) + (side ^ other)
+    elif _n_stages(NET) > 0:
+        PIXELS: tl.constexpr = _pixels(NET, -1)
+        side = tl.load(values.map_side + _stage(NET, -1, "channel") + i // PIXELS).to(tl.int32)
+        row = 2 * (_stage(NET, -1, "row") + i) + (side ^ other)
         pointer = values.maps + row.to(tl.int64) * values.width
         value = tl.load(pointer + e, inside, 0)
     else:
@@ -359,16 +451,17 @@ def _add(
     total, layer: tl.constexpr, i, row, unit, weights, flips, NET: tl.constexpr, M: tl.constexpr
 ):
     """Add weight times ``row``, of input ``i``, to the sums of units."""
-    LAYER: tl.constexpr = NET[_LINEARS][layer]
-    index = LAYER[_L_WEIGHT] + i * LAYER[_OUTPUTS] + unit
-    weight = _weight(weights, index, unit < LAYER[_OUTPUTS], flips, M).to(total.dtype)
+    index = _linear(NET, layer, "weight") + i * _linear(NET, layer, "outputs") + unit
+    weight = _weight(weights, index, unit < _linear(NET, layer, "outputs"), flips, M).to(
+        total.dtype
+    )
     return total + weight[:, None] * row[None, :]
 
 
 @triton.jit
 def _rows(layer: tl.constexpr, unit, other, here, values, NET: tl.constexpr):
     """Pointers to the rows of units, current or on the other side."""
-    unit += NET[_LINEARS][layer][_UNIT]
+    unit += _linear(NET, layer, "unit")
     row = 2 * unit + (tl.load(values.sum_side + unit, here, 0).to(tl.int32) ^ other)
     return values.sums + row.to(tl.int64) * values.width
 
@@ -397,7 +490,6 @@ def _update(
     Returns:
         The sums (units, BLOCK); stored for the units that change.
     """
-    LAYER: tl.constexpr = NET[_LINEARS][layer]
     pointer = _rows(layer, unit, 0, here, values, NET)
     total = tl.load(pointer[:, None] + e[None, :], here[:, None] & inside[None, :], 0)
     if layer > 0:
@@ -410,15 +502,14 @@ def _update(
                 row = _change(layer, i, examples, values, e, inside & hits, NET)
                 total = _add(total, layer, i, row, unit, weights, flips, NET, M)
         elif first < layer - 1:
-            for i in range(LAYER[_INPUTS]):
+            for i in range(_linear(NET, layer, "inputs")):
                 row = _change(layer, i, examples, values, e, inside, NET)
                 total = _add(total, layer, i, row, unit, weights, flips, NET, M)
-    elif len(NET[_STAGES]) > 0:
+    elif _n_stages(NET) > 0:
         if first == _CONVOLUTION:
-            STAGE: tl.constexpr = NET[_STAGES][-1]
-            PIXELS: tl.constexpr = STAGE[_H_OUT] * STAGE[_W_OUT]
-            for channel in range(STAGE[_C_OUT]):
-                if _channel_changes(len(NET[_STAGES]) - 1, channel, flips, NET, M):
+            PIXELS: tl.constexpr = _pixels(NET, -1)
+            for channel in range(_stage(NET, -1, "c_out")):
+                if _channel_changes(_n_stages(NET) - 1, channel, flips, NET, M):
                     for i in range(channel * PIXELS, channel * PIXELS + PIXELS):
                         row = _change(layer, i, examples, values, e, inside, NET)
                         total = _add(total, layer, i, row, unit, weights, flips, NET, M)
@@ -458,36 +549,36 @@ def _convolve(
     BLOCK: tl.constexpr,
 ):
     """Recompute a channel of stage ``s`` for a block: convolution, pooling, ReLU."""
-    STAGE: tl.constexpr = NET[_STAGES][s]
-    C_IN: tl.constexpr = STAGE[_C_IN]
-    HEIGHT: tl.constexpr = STAGE[_H_IN]
-    WIDTH: tl.constexpr = STAGE[_W_IN]
-    SIDE: tl.constexpr = 1 << STAGE[_POOLS]
-    PIXELS: tl.constexpr = STAGE[_H_OUT] * STAGE[_W_OUT]
+    C_IN: tl.constexpr = _stage(NET, s, "c_in")
+    HEIGHT: tl.constexpr = _stage(NET, s, "height")
+    WIDTH: tl.constexpr = _stage(NET, s, "width")
+    SIDE: tl.constexpr = 1 << _stage(NET, s, "pools")
+    PIXELS: tl.constexpr = _pixels(NET, s)
     narrow: tl.constexpr = values.maps.dtype.element_ty
     wide: tl.constexpr = tl.int32 if narrow == tl.int16 else narrow
-    mark = STAGE[_CHANNEL] + channel
+    mark = _stage(NET, s, "channel") + channel
     side = tl.load(values.map_side + mark).to(tl.int32) ^ other
     for first in range(0, PIXELS, _POSITIONS):
         position = first + tl.arange(0, _POSITIONS)
         # ReLU and max-pooling commute: the maximum starts at zero.
         most = tl.zeros((_POSITIONS, BLOCK), wide)
         for offset in range(SIDE * SIDE):
-            y = position // STAGE[_W_OUT] * SIDE + offset // SIDE
-            x = position % STAGE[_W_OUT] * SIDE + offset % SIDE
+            y = position // _stage(NET, s, "w_out") * SIDE + offset // SIDE
+            x = position % _stage(NET, s, "w_out") * SIDE + offset % SIDE
             total = tl.zeros((_POSITIONS, BLOCK), wide)
             for c in range(C_IN):
                 source = examples.x
                 width = examples.width
                 pixel, step, changed = c * (HEIGHT * WIDTH), 1, 0
                 if s > 0:
-                    BEFORE: tl.constexpr = NET[_STAGES][s - 1]
                     source = values.maps
                     width = values.width
-                    changed = tl.load(values.map_side + BEFORE[_CHANNEL] + c).to(tl.int32)
+                    changed = tl.load(values.map_side + _stage(NET, s - 1, "channel") + c).to(
+                        tl.int32
+                    )
                     if other:
                         changed ^= _channel_changes(s - 1, c, flips, NET, M).to(tl.int32)
-                    pixel, step = BEFORE[_ROW] + pixel, 2
+                    pixel, step = _stage(NET, s - 1, "row") + pixel, 2
                 for tap in tl.static_range(9):
                     v = y + (tap // 3 - 1)
                     h = x + (tap % 3 - 1)
@@ -497,11 +588,11 @@ def _convolve(
                     values_in = tl.load(
                         pointer[:, None] + e[None, :], there[:, None] & inside[None, :], 0
                     )
-                    index = STAGE[_WEIGHT] + (channel * C_IN + c) * 9 + tap
+                    index = _stage(NET, s, "weight") + (channel * C_IN + c) * 9 + tap
                     weight = _weight(weights, index, True, flips, M).to(wide)
                     total += weight * values_in.to(wide)
             most = tl.maximum(most, total)
-        row = 2 * (STAGE[_ROW] + channel * PIXELS + position) + side
+        row = 2 * (_stage(NET, s, "row") + channel * PIXELS + position) + side
         pointer = values.maps + row.to(tl.int64) * values.width
         here = (position < PIXELS)[:, None] & inside[None, :]
         tl.store(pointer[:, None] + e[None, :], most.to(narrow), here)

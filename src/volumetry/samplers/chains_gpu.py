@@ -27,6 +27,7 @@ from volumetry.networks.engine_gpu import (
     layout,
     make_examples,
     make_values,
+    n_weights,
     values_of,
 )
 from volumetry.philox import LOG_TABLE, draw_weights
@@ -281,8 +282,8 @@ def _run_windows(
     walker_set = place // n_windows
     w = place % n_windows
     walker = walker_set * n_windows + tl.load(walkers.replica + place).to(tl.int32)
-    n_weights = tl.full((), NET[1][-1][2] + NET[1][-1][0] * NET[1][-1][1], tl.int32)
-    weights = walkers.weights + walker.to(tl.int64) * n_weights
+    size = tl.full((), n_weights(NET), tl.int32)
+    weights = walkers.weights + walker.to(tl.int64) * size
     values = values_of(values, walker, 0, NET)
     test_values = values_of(test_values, walker, 0, NET)
     log_weight = windows.log_weight + place.to(tl.int64) * n_levels
@@ -299,7 +300,7 @@ def _run_windows(
     last = first + tl.load(moves + w)
     accepted = 0
     for step in range(first, last):
-        flips, word = draw_flips(seed, stream, step, n_weights, M)
+        flips, word = draw_flips(seed, stream, step, size, M)
         least = low if BINS == 1 else BASE
         correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
         accept = correct >= least
@@ -414,7 +415,6 @@ def _evaluate_all(
     Blocks of examples are shared among the programs. With ``KEEP`` the values are kept, under the
     number of the row; otherwise ``values`` is scratch memory, a block for each program.
     """
-    n_weights: tl.constexpr = NET[1][-1][2] + NET[1][-1][0] * NET[1][-1][1]
     program = tl.program_id(0)
     blocks = tl.cdiv(examples.width, BLOCK)
     for item in range(program, count * blocks, tl.num_programs(0)):
@@ -423,7 +423,7 @@ def _evaluate_all(
             start = item % blocks * BLOCK
             own = values_of(values, row if KEEP else program, 0 if KEEP else start, NET)
             e = start + tl.arange(0, BLOCK)
-            weight = weights + row.to(tl.int64) * n_weights
+            weight = weights + row.to(tl.int64) * n_weights(NET)
             right = initialise_block(examples, own, weight, e, NET, BLOCK)
             tl.atomic_add(correct + item // blocks, right, sem="relaxed")
 
