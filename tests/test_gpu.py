@@ -4,25 +4,18 @@ Without a GPU the kernels run in Triton's interpreter, so the problems are tiny;
 compiled for one all the same.
 """
 
-import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    # Looked at when kernels are defined; not for the processes that other tests start.
-    os.environ["TRITON_INTERPRET"] = "1"
-from volumetry.samplers.chains_gpu import Chains
-
-os.environ.pop("TRITON_INTERPRET", None)
 
 from volumetry.networks import build_network
 from volumetry.networks.engine import make_plan
 from volumetry.networks.forward import count_correct, random_weights
 from volumetry.samplers.chains import (
     Levels,
+    Tally,
     Windows,
     draw_uniform,
     make_memory,
@@ -32,48 +25,79 @@ from volumetry.samplers.chains import (
     start,
 )
 
-NETWORKS = {  # layers, input shape, classes, largest |input|
-    "perceptron": ((), (7,), 3, 15),
-    "two hidden layers": (("linear 5", "linear 4"), (6,), 3, 15),
-    "small cnn": (("conv 2", "pool", "linear 3"), (1, 4, 4), 2, 15),
-    "two stages": (("conv 2", "pool", "conv 3", "linear 4"), (2, 5, 4), 3, 15),
-    "wide types": (("conv 2", "linear 3"), (1, 3, 3), 3, 10**6),
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def interpret(patch):
+    """Have Triton interpret its kernels; it looks as they are defined, and again as they run."""
+    if DEVICE == "cpu":
+        patch.setenv("TRITON_INTERPRET", "1")
+
+
+with pytest.MonkeyPatch.context() as context:
+    interpret(context)
+    from triton.runtime import interpreter
+
+    from volumetry.samplers.chains_gpu import Chains
+
+NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
+    "perceptron": ((), (7,), 3, 15, 40),
+    "two hidden layers": (("linear 5", "linear 4"), (6,), 3, 15, 40),
+    "small cnn": (("conv 2", "pool", "linear 5"), (1, 4, 4), 2, 15, 20),
+    "two stages": (("conv 2", "pool", "conv 3", "linear 6"), (2, 5, 4), 3, 15, 20),
+    "wide types": (("conv 1", "linear 6"), (1, 2, 3), 3, 10**8, 40),
 }
-N, N_TEST, SETS = 45, 70, 2
+BLOCK = 32  # so 40 examples are two blocks
+N_TEST, SETS = 20, 2
 SEED = np.uint64(2**63 + 11)
+ONLY_A = Levels(0, 1, 1)
 
 
 @pytest.fixture(autouse=True)
-def interpreter(monkeypatch):
-    if DEVICE == "cpu":
-        monkeypatch.setenv("TRITON_INTERPRET", "1")
+def on_device(monkeypatch):
+    interpret(monkeypatch)
+    # Its checks of overflow take as long as everything else.
+    builder = interpreter.interpreter_builder
+    monkeypatch.setattr(builder, "options", replace(builder.options, sanitize_overflow=False))
 
 
 class Case:
-    """A random problem, with its walker sets on both devices."""
+    """A random problem, with walker sets in three overlapping windows, on both devices."""
 
-    def __init__(self, name, windows, levels=None, flips=3, block=32):
+    def __init__(self, name, bins=1, flips=3, ln_f=0.0):
         rng = np.random.default_rng(3)
-        layers, shape, classes, bound = NETWORKS[name]
+        layers, shape, classes, bound, n = NETWORKS[name]
+        self.n = n
         self.network = build_network(layers, shape, classes, bound)
-        x = rng.integers(-bound, bound + 1, (N + N_TEST, *shape))
-        y = rng.integers(0, classes, N + N_TEST)
-        parts = (x[:N], y[:N]), (x[N:], y[N:])
-        self.levels = levels or Levels(0, 1, 1)
-        plans = [make_plan(self.network, *part) for part in parts]
-        bins = self.levels.bins
-        self.memory = [
-            make_memory(self.network, *plans, len(windows.low), flips, bins) for _ in range(SETS)
-        ]
+        x = rng.integers(-bound, bound + 1, (n + N_TEST, *shape))
+        y = rng.integers(0, classes, n + N_TEST)
+        train, test = (x[:n], y[:n]), (x[n:], y[n:])
+        drawn = [random_weights(self.network, rng) for _ in range(40)]
+        counts = [[count_correct(self.network, w, *part) for part in (train, test)] for w in drawn]
+        # Flat in A, or in bins of two test hits over a band of A.
+        base = 0 if bins == 1 else min(counts)[0]
+        self.levels = ONLY_A if bins == 1 else Levels(base, bins, 2)
+        size = n + 1 if bins == 1 else (n + 1 - base) * bins
+        coordinate = np.arange(size) % (size if bins == 1 else bins)
+        at = np.array([a if bins == 1 else hits // 2 for a, hits in counts])
+        order = np.argsort(at, kind="stable")
+        middle, spread = at[order[20]], 3 if bins == 1 else 1
+        low = np.array([0, middle - spread, middle])
+        high = np.array([middle, middle + spread, size])
+        inside = (coordinate >= low[:, None]) & (coordinate <= high[:, None])
+        log_weight = np.where(inside, -0.7 * np.abs(coordinate - middle), -np.inf)
+        windows = Windows(log_weight, low, np.full(3, ln_f), np.array([1, 2, 3]))
+
+        plans = [make_plan(self.network, *part) for part in (train, test)]
+        self.memory = [make_memory(self.network, *plans, 3, flips, bins) for _ in range(SETS)]
         self.sides = []
-        weights = [[random_weights(self.network, rng) for _ in windows.low] for _ in range(SETS)]
         for _ in range(2):
-            sets = [make_walkers(self.network, len(windows.low)) for _ in range(SETS)]
-            for walkers, rows in zip(sets, weights):
-                walkers.weights[:] = rows
-                walkers.step[:] = 2**33
+            sets = [make_walkers(self.network, 3) for _ in range(SETS)]
+            for r, walkers in enumerate(sets):
+                walkers.weights[:] = [drawn[order[i]] for i in (r, 20 - r, 39 - r)]
+                walkers.step[:] = 2**33  # more than 32 bits
             self.sides.append((sets, [Windows(*(a.copy() for a in windows)) for _ in sets]))
-        self.chains = Chains(self.network, *parts, flips, self.levels, DEVICE, block=block)
+        self.chains = Chains(self.network, train, test, flips, self.levels, DEVICE, block=BLOCK)
 
     def start(self):
         for memory, walkers in zip(self.memory, self.sides[0][0]):
@@ -82,9 +106,10 @@ class Case:
         self.check()
 
     def run(self, rounds, moves, test_low=10**6, test_every=0):
+        """Run both; the tallies of all sets added up."""
         moves = np.array(moves)
-        count, size = self.sides[0][1][0].log_weight.shape
-        tallies = [[make_tally(count, size, N_TEST, rounds) for _ in range(SETS)] for _ in "ab"]
+        size = self.sides[0][1][0].log_weight.shape[1]
+        tallies = [[make_tally(3, size, N_TEST, rounds) for _ in range(SETS)] for _ in range(2)]
         sets, windows = self.sides[0]
         rest = moves, test_low, test_every
         for r in range(SETS):
@@ -92,49 +117,78 @@ class Case:
                 self.memory[r], sets[r], windows[r], tallies[0][r], self.levels, SEED, r, *rest
             )
         self.chains.run_rounds(*self.sides[1], tallies[1], int(SEED), *rest)
+        check_equal(*tallies)
         self.check()
-        for one, other in zip(*tallies):
-            for name, a, b in zip(one._fields, one, other):
-                assert np.array_equal(a, b), name
-        return tallies[0]
+        return Tally(*map(sum, zip(*tallies[0])))
 
     def check(self):
         for records in zip(*self.sides):
-            for one, other in zip(*records):
-                for name, a, b in zip(one._fields, one, other):
-                    assert np.array_equal(a, b), name
-        self.check_values()
-
-    def check_values(self):
-        """Current values of all replicas, whatever their sides."""
-        count = len(self.sides[0][0][0].level)
+            check_equal(*records)
         for r, memory in enumerate(self.memory):
-            for replica in range(count):
-                ours = [a[r * count + replica].cpu().numpy() for a in self.chains._values[:4]]
-                state = [a[replica] for a in memory.states]
-                maps, map_side, sums, sum_side = state
-                pixels = [int(np.prod(s.shape_out[1:])) for s in self.network.stages]
-                sizes = np.repeat(pixels, [s.channels for s in self.network.stages]).astype(int)
-                rows = np.arange(sizes.sum())
-                if len(sizes):
-                    theirs = maps[0][2 * rows + np.repeat(map_side, sizes)]
-                    mine = ours[0][2 * rows + np.repeat(ours[1], sizes)]
-                    assert np.array_equal(mine[:, :N], theirs[:, :N])
-                rows = np.arange(len(sum_side))
-                theirs, mine = sums[0][2 * rows + sum_side], ours[2][2 * rows + ours[3]]
-                assert np.array_equal(mine[:, :N], theirs[:, :N])
+            self.check_values(memory.states, self.chains._values, slice(3 * r, 3 * r + 3), self.n)
+            if self.levels.bins > 1:
+                own = self.chains._test_values
+                self.check_values(memory.test_states, own, slice(3 * r, 3 * r + 3), N_TEST)
+
+    def check_values(self, states, values, replicas, n):
+        """Current values, whichever side they are on."""
+        pixels = [
+            s.shape_out[1] * s.shape_out[2] for s in self.network.stages for _ in range(s.channels)
+        ]
+        one = [[a[:, 0, :, :n], side] for a, side in (states[:2], states[2:])]
+        two = [[a.cpu().numpy()[replicas] for a in pair] for pair in (values[:2], values[2:4])]
+        for (a, a_side), (b, b_side), repeats in zip(one, two, (pixels, 1)):
+            if a_side.size:
+                for side in (a_side, b_side):
+                    assert side.max() <= 1
+                a_rows, b_rows = (np.repeat(side, repeats, axis=1) for side in (a_side, b_side))
+                rows = np.arange(a_rows.shape[1])
+                walker = np.arange(len(a))[:, None]
+                assert np.array_equal(
+                    a[walker, 2 * rows + a_rows], b[..., :n][walker, 2 * rows + b_rows]
+                )
 
 
-def windows_of(bounds, slope=0.3, size=N + 1):
-    a = np.arange(size)
-    low, high = np.array(bounds).T
-    inside = (a >= low[:, None]) & (a <= high[:, None])
-    log_weight = np.where(inside, slope * np.sqrt(a) * a, -np.inf)
-    return Windows(log_weight, low, np.zeros(len(low)), np.ones(len(low), np.int64))
+def check_equal(ours, theirs):
+    for one, other in zip(ours, theirs):
+        for name, a, b in zip(one._fields, one, other):
+            assert np.array_equal(a, b), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_chains_equal_those_of_the_cpu(name):
-    case = Case(name, windows_of([(0, N), (0, N), (0, N)], 0.05))
+def test_frozen_weights_exchange_and_tests(name):
+    case = Case(name)
     case.start()
-    case.run(3, [5, 4, 3], test_low=0)
+    top = case.sides[0][1][0].low[2]
+    tally = case.run(3, [2, 2, 1], test_low=top + 1, test_every=3)
+    assert 0 < tally.accepted.sum() < SETS * 3 * 5
+    assert tally.attempts.sum() == SETS * 3
+    assert SETS * 3 <= tally.tests.sum() < SETS * 3 * 3
+
+
+@pytest.mark.parametrize("name", ["perceptron", "small cnn"])
+def test_wang_landau_goes_on_from_run_to_run(name):
+    case = Case(name, ln_f=0.3, flips=5)
+    case.start()
+    for moves in ([3, 1, 2], [1, 2, 1]):
+        case.run(2, moves)
+    assert (case.sides[0][1][0].log_weight != case.sides[0][1][1].log_weight).any()
+
+
+@pytest.mark.parametrize("name", ["perceptron", "small cnn"])
+def test_levels_of_test_accuracy(name):
+    case = Case(name, bins=11, ln_f=0.2)
+    case.start()
+    tally = case.run(2, [2, 3, 2])
+    assert 0 < tally.accepted.sum() < SETS * 2 * 7
+
+
+def test_uniform_draws():
+    case = Case("small cnn")
+    both = []
+    for draw in (lambda *a: draw_uniform(case.memory[0], *a), case.chains.draw_uniform):
+        weights = np.zeros((4, case.network.n_weights), np.int8)
+        counts = np.zeros((3, case.n + 1), np.int64)
+        draw(weights, SEED, 7, *counts)
+        both.append((weights, counts))
+    assert all(map(np.array_equal, *both))

@@ -32,7 +32,7 @@ from volumetry.networks.engine import (
 )
 from volumetry.philox import draw_weights, log_uniform, words
 
-_EXCHANGE, _MOVES, _DRAWS = 0, 1, 2
+EXCHANGE, MOVES, DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
@@ -198,7 +198,7 @@ def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
     test_state = State(*(values[0] for values in memory.test_states))
     test = memory.test_plan, test_state, memory.move
     for draw, row in enumerate(weights):
-        draw_weights(seed, _DRAWS, first + draw, row)
+        draw_weights(seed, DRAWS, first + draw, row)
         correct = initialise(memory.plan, state, memory.move, row, memory.scratch)
         visits[correct] += 1
         tests[correct] += 1
@@ -227,11 +227,11 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            stream = _MOVES + 4 * (w + n_windows * walker_set)
+            stream = MOVES + 4 * (w + n_windows * walker_set)
             _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
-            stream = _EXCHANGE + 4 * (w + n_windows * walker_set)
+            stream = EXCHANGE + 4 * (w + n_windows * walker_set)
             word = words(seed, stream, number, 0)[0]
             _try_exchange(walkers, windows, tally, w, log_uniform(word))
         _count_round_trips(walkers, tally)

@@ -9,6 +9,7 @@ The kernels also run on the CPU, in Triton's interpreter (TRITON_INTERPRET=1), f
 """
 
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 import torch
@@ -32,10 +33,9 @@ from volumetry.networks.engine_gpu import (
 )
 from volumetry.philox import LOG_TABLE, draw_weights
 from volumetry.philox_gpu import draw_flips, log_uniform, words
-from volumetry.samplers import chains
-from volumetry.samplers.chains import Levels, Tally, Walkers, Windows
+from volumetry.samplers.chains import DRAWS, EXCHANGE, MOVES, Levels, Tally, Walkers, Windows
 
-_EXCHANGE, _MOVES = tl.constexpr(chains._EXCHANGE), tl.constexpr(chains._MOVES)
+_EXCHANGE, _MOVES = tl.constexpr(EXCHANGE), tl.constexpr(MOVES)
 
 
 class Chains:
@@ -86,6 +86,7 @@ class Chains:
         # Each program of a full evaluation has scratch memory of its own.
         self._programs = 8 * units
         self._scratch = make_values(network, self._programs, self.block, device)
+        self._scratch_lock = Lock()
         self._values = self._test_values = self._walkers = None
 
     def start(self, sets: Sequence[Walkers]) -> None:
@@ -131,14 +132,16 @@ class Chains:
                 own.log_weight[:] = log_weight
 
     def draw_uniform(self, weights, seed, first, visits, tests, test_sum) -> None:
-        """``chains.draw_uniform`` of one set."""
+        """``chains.draw_uniform``; may be called from several threads."""
         for draw, row in enumerate(weights):
-            draw_weights(seed, chains._DRAWS, first + draw, row)
-        rows = torch.from_numpy(weights).to(self.device)
-        correct = self._evaluate(self.train, rows).cpu().numpy()
+            draw_weights(seed, DRAWS, first + draw, row)
+        with self._scratch_lock:
+            rows = torch.from_numpy(weights).to(self.device)
+            correct = self._evaluate(self.train, rows).cpu().numpy()
+            hits = self._evaluate(self.test, rows).cpu().numpy()
         np.add.at(visits, correct, 1)
         np.add.at(tests, correct, 1)
-        np.add.at(test_sum, correct, self._evaluate(self.test, rows).cpu().numpy())
+        np.add.at(test_sum, correct, hits)
 
     def _to_device(self, records):
         """Records of arrays, one for each set, as a record of tensors with a leading dimension."""
@@ -194,8 +197,8 @@ class Chains:
                 n_levels,
                 turn,
                 rounds,
-                test_low,
-                test_every,
+                int(test_low),
+                int(test_every),
                 LANES=lanes,
                 num_warps=1,
                 enable_fp_fusion=False,

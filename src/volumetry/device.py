@@ -1,0 +1,33 @@
+"""Which device a job computes on."""
+
+from importlib.util import find_spec
+
+from volumetry.errors import ConfigError
+
+
+def choose(device: str) -> str:
+    """The device that a configuration means on this machine: cpu or cuda.
+
+    Args:
+        device: auto, cpu or cuda; auto is cuda wherever that can be.
+
+    Raises:
+        ConfigError: cuda, and there is no GPU or no triton.
+    """
+    if device == "cpu":
+        return "cpu"
+    lacks = _lacks()
+    if device == "cuda" and lacks:
+        raise ConfigError(
+            f'device = "cuda": {lacks}; set auto or cpu, or run the job where there is a GPU'
+        )
+    return "cpu" if lacks else "cuda"
+
+
+def _lacks() -> str:
+    """What it takes to compute on a GPU and is not there; nothing if all is."""
+    if find_spec("triton") is None:
+        return "triton is not installed, which compiles the kernels (pip install volumetry[cuda])"
+    import torch  # takes seconds
+
+    return "" if torch.cuda.is_available() else "PyTorch finds no CUDA GPU on this machine"
