@@ -241,9 +241,9 @@ def test_stages_run_alike_on_both_devices(monkeypatch):
 
 
 def test_speed_is_measured():
-    found = measure((1, 3), moves=1, layers="perceptron", device=DEVICE)
+    found = measure((2,), moves=1, layers="perceptron", device=DEVICE)
     assert found["bytes_per_move"] == 608 * (3 * (2 + 4) + 10 * 4)
-    assert [run["walkers"] for run in found["runs"]] == [1, 3]
+    assert [run["walkers"] for run in found["runs"]] == [2]
     assert found["cpu_moves_per_second"] > 0
 
 
