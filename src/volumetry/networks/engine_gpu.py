@@ -585,12 +585,12 @@ def _convolve(
                     there = (v >= 0) & (v < HEIGHT) & (h >= 0) & (h < WIDTH) & (position < PIXELS)
                     row = step * (pixel + v * WIDTH + h) + changed
                     pointer = source + row.to(tl.int64) * width
-                    values_in = tl.load(
+                    pixels = tl.load(
                         pointer[:, None] + e[None, :], there[:, None] & inside[None, :], 0
                     )
                     index = _stage(NET, s, "weight") + (channel * C_IN + c) * 9 + tap
                     weight = _weight(weights, index, True, flips, M).to(wide)
-                    total += weight * values_in.to(wide)
+                    total += weight * pixels.to(wide)
             most = tl.maximum(most, total)
         row = 2 * (_stage(NET, s, "row") + channel * PIXELS + position) + side
         pointer = values.maps + row.to(tl.int64) * values.width
