@@ -124,7 +124,6 @@ WRONG = [
     ("results_dir", "", ["results_dir", "empty"]),
     ("data_dir", "no/such/folder", ["data_dir", "no such folder", "remove the key"]),
     ("device", "gpu", ["device", "auto, cpu, cuda"]),
-    ("device", "cuda", ["device", "cuda", "set auto or cpu"]),
     ("datasets", {}, ["datasets", "1 or more"]),
     ("datasets", None, ["datasets = null", "a mapping"]),
     ("datasets/digits", {"source": "digits"}, ["datasets.digits.n: missing"]),

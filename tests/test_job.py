@@ -108,3 +108,20 @@ def test_a_mistake_of_the_program_keeps_its_traceback(tmp_path):
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
     assert result.returncode == 1 and not result.stderr
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("devices", [(), ("cpu", "cuda")])
+def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
+    def run(problem, parameters, seed, *, threads, device="cpu"):
+        return common_result(converged=True, verdict=device)
+
+    stub = SimpleNamespace(PARAMETERS={"stub": Parameters}, run=run)
+    if devices:
+        stub.DEVICES = devices
+    monkeypatch.setitem(sys.modules, "volumetry.samplers.stub", stub)
+    monkeypatch.setattr("volumetry.device.choose", lambda wanted: {"auto": "cuda"}[wanted])
+    cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
+    settings = {"module": "volumetry.samplers.stub", "layers": [], "parameters": {}, "seed": 1}
+    result = run_job(*files, cell, **settings, code_digest="abc", device="auto")
+    expected = "cuda" if devices else "cpu"
+    assert (result.attrs["verdict"], result.attrs["device"]) == (expected, expected)

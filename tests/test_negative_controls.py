@@ -37,7 +37,7 @@ MUTATIONS = {
     ),
 }
 EXCHANGE = (
-    "if change >= 0 or u < np.exp(change):\n        walkers.replica",
+    "if change >= 0 or log_u < change:\n        walkers.replica",
     "if np.isfinite(change):\n        walkers.replica",
 )
 

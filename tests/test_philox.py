@@ -11,7 +11,7 @@ from scipy import stats
 
 from volumetry.jit import jit
 from volumetry.networks.engine import draw_flips
-from volumetry.philox import below, fill_signs, fill_words, philox, uniform, words
+from volumetry.philox import below, fill_signs, fill_words, log_uniform, philox, words
 
 RARE = 1e-4
 ANSWERS = [  # counter, key, result: the known answers of Random123 for philox4x32-10
@@ -41,6 +41,14 @@ def fill_many(seed, stream, first, out):
         fill_signs(seed, stream, first + row, out[row])
 
 
+@jit
+def logarithms(words):
+    out = np.empty(words.size)
+    for i in range(words.size):
+        out[i] = log_uniform(words[i])
+    return out
+
+
 def draw(seed, stream, n_weights, m, draws):
     out, spare = np.full((draws, m), -1), np.zeros(draws, np.uint64)
     draw_many(np.uint64(seed), stream, n_weights, out, spare)
@@ -64,14 +72,32 @@ def test_words_place_seed_stream_step_and_block_in_key_and_counter():
     assert [int(w) for w in got] == parse(ANSWERS[2][2])
 
 
-def test_below_and_uniform_keep_their_ends():
+def test_below_keeps_its_ends():
     top = np.uint64(0xFFFFFFFF)
     for limit in (1, 10, 2**32):
         assert below(np.uint64(0), limit) == 0
         assert below(top, limit) == limit - 1
     assert below(np.uint64(2**31), 10) == 5
-    assert 0 < uniform(np.uint64(0)) < 1e-9
-    assert 1 - 1e-9 < uniform(top) < 1
+
+
+def test_logarithms_are_right_and_ascend():
+    rng = np.random.default_rng(5)
+    ends = np.arange(50_000)
+    word = np.concatenate(
+        [ends, 2**32 - 1 - ends, rng.integers(0, 2**32, 300_000), 2 ** rng.uniform(0, 32, 100_000)]
+    )
+    word = np.unique(word.astype(np.uint64))
+    assert word[0] == 0 and word[-1] == 2**32 - 1
+    got = logarithms(word)
+    assert np.abs(got - np.log((word + 0.5) / 2**32)).max() < 1e-11
+    assert (np.diff(got) >= 0).all() and got[-1] < 0
+
+
+def test_logarithms_are_whole_multiples_of_two_to_the_minus_48():
+    """So they are exact, and these are the answers of every machine and device."""
+    word = np.array([0, 1, 12345, 2**31, 2**32 - 1], np.uint64)
+    expected = [-6438418354669476, -6129186486303386, -3591525810500828, -195103586438724, -32674]
+    assert (logarithms(word) * 2.0**48).tolist() == expected
 
 
 def test_signs_are_uniform_in_runs_of_four_and_at_every_position():

@@ -96,8 +96,6 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     if messages:
         raise ConfigError("\n".join(messages))
     config = _fill(config, schema)
-    if config["device"] == "cuda":
-        raise ConfigError('device = "cuda": the samplers compute on the CPU; set auto or cpu')
     if config["data_dir"] is not None and not Path(config["data_dir"]).is_dir():
         raise ConfigError(
             f"data_dir = {_short(config['data_dir'])}: no such folder; correct it, or remove the "

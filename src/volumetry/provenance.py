@@ -15,7 +15,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent
 _LOGGING = ("volumetry.joblog", "volumetry.progress")
-_PACKAGES = ("netCDF4", "numba", "numpy", "scikit-learn", "scipy", "torch", "xarray")
+_PACKAGES = ("netCDF4", "numba", "numpy", "scikit-learn", "scipy", "torch", "triton", "xarray")
 
 
 def job_seed(study_seed: int, *names: str | int) -> int:

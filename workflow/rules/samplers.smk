@@ -50,7 +50,7 @@ use rule train_networks as sample_interpolators with:
     resources:
         mem_mb=4000,
         runtime=1440,
-        gpu=0,
+        gpu=int(config["device"] == "cuda"),
 
 
 use rule sample_interpolators as sample_jointly with:

@@ -22,6 +22,8 @@ with logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         code_digest=snakemake.params.code,
         threads=snakemake.threads,
+        # No parameter of the rule: results of all devices are the same, and stay valid.
+        device=snakemake.config["device"],
         source_paths=snakemake.input.get("sources", []),
     )
     netcdf.write(result, snakemake.output[0])

@@ -19,7 +19,8 @@ SAMPLERS: dict[str, str] = {
 }
 """The module of each sampler: ``PARAMETERS[name]`` is its frozen dataclass of parameters, and
 ``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``. One that is in
-``STARTS_FROM`` also takes ``sources``, {sampler: its result on the same problem}."""
+``STARTS_FROM`` also takes ``sources``, {sampler: its result on the same problem}; one with
+``DEVICES``, the names of those it can compute on, also takes ``device``."""
 
 STARTS_FROM: dict[str, tuple[str, ...]] = {"joint": ("rewl", "gd", "sgd", "sam")}
 """Samplers that start from results of others: the first is required, the rest serve if they run."""

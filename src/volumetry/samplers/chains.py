@@ -33,9 +33,9 @@ from volumetry.networks.layout import (
     make_states,
     state_of,
 )
-from volumetry.philox import draw_weights, uniform, words
+from volumetry.philox import draw_weights, log_uniform, words
 
-_EXCHANGE, _MOVES, _DRAWS = 0, 1, 2
+EXCHANGE, MOVES, DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
@@ -201,7 +201,7 @@ def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
     test_state = State(*(values[0] for values in memory.test_states))
     test = memory.test_plan, test_state, memory.move
     for draw, row in enumerate(weights):
-        draw_weights(seed, _DRAWS, first + draw, row)
+        draw_weights(seed, DRAWS, first + draw, row)
         correct = initialise(memory.plan, state, memory.move, row, memory.scratch)
         visits[correct] += 1
         tests[correct] += 1
@@ -230,13 +230,13 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            stream = _MOVES + 4 * (w + n_windows * walker_set)
+            stream = MOVES + 4 * (w + n_windows * walker_set)
             _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
-            stream = _EXCHANGE + 4 * (w + n_windows * walker_set)
+            stream = EXCHANGE + 4 * (w + n_windows * walker_set)
             word = words(seed, stream, number, 0)[0]
-            _try_exchange(walkers, windows, tally, w, uniform(word))
+            _try_exchange(walkers, windows, tally, w, log_uniform(word))
         _count_round_trips(walkers, tally)
         everywhere = test_every > 0 and number % test_every == test_every - 1
         for w in range(n_windows):
@@ -291,7 +291,7 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
             accept = hits >= least_hits
         if accept and proposed != level:
             change = log_weight[proposed] - log_weight[level]
-            accept = change >= 0 or uniform(word) < np.exp(change)
+            accept = change >= 0 or log_uniform(word) < change
         if accept:
             commit(plan, state, move, scratch)
             if binned:
@@ -325,14 +325,14 @@ def _revert_test(plan, state, move, scratch):
 
 
 @inlined
-def _try_exchange(walkers, windows, tally, w, u):
+def _try_exchange(walkers, windows, tally, w, log_u):
     """Exchange the replicas of windows w and w + 1 with the Metropolis probability."""
     a, b = walkers.replica[w], walkers.replica[w + 1]
     lower, upper = windows.log_weight[w], windows.log_weight[w + 1]
     x, y = walkers.level[a], walkers.level[b]
     tally.attempts[w] += 1
     change = lower[y] + upper[x] - lower[x] - upper[y]
-    if change >= 0 or u < np.exp(change):
+    if change >= 0 or log_u < change:
         walkers.replica[w], walkers.replica[w + 1] = b, a
         tally.exchanges[w] += 1
 

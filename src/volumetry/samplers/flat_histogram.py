@@ -7,6 +7,7 @@ what precision is asked for.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from volumetry.samplers.chains import (
     Levels,
     Tally,
     Windows,
+    draw_uniform,
     make_memory,
     make_tally,
     make_walkers,
@@ -108,7 +110,15 @@ class FlatHistogram:
     """The shared stages of one run; holds the walker sets and their memory."""
 
     def __init__(
-        self, name: str, problem: Problem, parameters, seed: int, pool, levels: Levels, base_weight
+        self,
+        name: str,
+        problem: Problem,
+        parameters,
+        seed: int,
+        pool,
+        levels: Levels,
+        base_weight,
+        device: str = "cpu",
     ):
         """Set up one walker a set.
 
@@ -118,6 +128,7 @@ class FlatHistogram:
                 and max_blocks.
             pool: an executor; walker sets run side by side in it.
             base_weight: (levels,): ln weight that every ensemble of this run shares.
+            device: cpu or cuda; nothing that follows depends on it.
         """
         self.name, self.problem, self.network = name, problem, problem.network
         self.parameters, self.seed, self.pool = parameters, seed, pool
@@ -130,13 +141,19 @@ class FlatHistogram:
         self.flips = min(parameters.flips, most - 1 + most % 2)
         self.sweep = max(_LEAST_SWEEP, self.network.n_weights // self.flips)
         self.moves = 0
-        plan = make_plan(self.network, problem.x_train, problem.y_train)
-        test_plan = make_plan(self.network, problem.x_test, problem.y_test)
-        self._make_memory = lambda replicas: [
-            make_memory(self.network, plan, test_plan, replicas, self.flips, levels.bins)
-            for _ in range(parameters.walkers)
-        ]
-        self.memory = self._make_memory(1)
+        train, test = (problem.x_train, problem.y_train), (problem.x_test, problem.y_test)
+        self._gpu = None
+        if device != "cpu":
+            from volumetry.samplers.chains_gpu import Chains  # needs triton
+
+            self._gpu = Chains(self.network, train, test, self.flips, levels, device)
+        else:
+            plans = make_plan(self.network, *train), make_plan(self.network, *test)
+            self._make_memory = lambda replicas: [
+                make_memory(self.network, *plans, replicas, self.flips, levels.bins)
+                for _ in range(parameters.walkers)
+            ]
+            self.memory = self._make_memory(1)
         self.sets = [make_walkers(self.network, 1) for _ in range(parameters.walkers)]
 
     def run(
@@ -145,30 +162,33 @@ class FlatHistogram:
         """Run every walker set; ``moves`` of a round are one number or one for each window."""
         moves = np.broadcast_to(moves, len(windows[0].low)).astype(np.int64)
         size = len(self.base_weight)
+        tallies = [make_tally(len(own.low), size, self.n_test, rounds) for own in windows]
+        rest = moves, size if test_low is None else test_low, test_every
 
         def one(r):
-            tally = make_tally(len(windows[r].low), size, self.n_test, rounds)
-            run_rounds(
-                self.memory[r],
-                self.sets[r],
-                windows[r],
-                tally,
-                self.levels,
-                np.uint64(self.seed),
-                r,
-                moves,
-                size if test_low is None else test_low,
-                test_every,
-            )
-            return tally
+            own = self.memory[r], self.sets[r], windows[r], tallies[r]
+            run_rounds(*own, self.levels, np.uint64(self.seed), r, *rest)
 
-        tallies = list(self.pool.map(one, range(len(self.sets))))
+        if self._gpu:
+            self._gpu.run_rounds(self.sets, windows, tallies, self.seed, *rest)
+        else:
+            list(self.pool.map(one, range(len(self.sets))))
         self.moves += int(moves.sum()) * rounds * len(windows)
         return tallies
 
     def _start(self) -> None:
-        sets = range(len(self.sets))
-        list(self.pool.map(lambda r: start(self.memory[r], self.sets[r], self.levels), sets))
+        if self._gpu:
+            self._gpu.start(self.sets)
+        else:
+            one = partial(start, levels=self.levels)
+            list(self.pool.map(one, self.memory, self.sets))
+
+    def draw_uniform(self, r: int, weights: np.ndarray, first: int, *counts: np.ndarray) -> None:
+        """``chains.draw_uniform`` with the memory of set ``r``."""
+        if self._gpu:
+            self._gpu.draw_uniform(weights, self.seed, first, *counts)
+        else:
+            draw_uniform(self.memory[r], weights, np.uint64(self.seed), first, *counts)
 
     def _odd(self, sweeps: float, rounds: int) -> int:
         # Odd, so that states at the ends of rounds alternate in parity like those in between.
@@ -304,7 +324,8 @@ class FlatHistogram:
             The windows; if one of them cannot be entered, a single one over all of them.
         """
         steps = self.sets[0].step.max()
-        self.memory = self._make_memory(len(bounds))
+        if not self._gpu:
+            self.memory = self._make_memory(len(bounds))
         self.sets = [make_walkers(self.network, len(bounds)) for _ in self.sets]
         met = self.coordinate[snapshot_levels]
         for r, walkers in enumerate(self.sets):

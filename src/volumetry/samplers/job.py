@@ -8,6 +8,7 @@ from importlib import import_module
 import numpy as np
 import xarray as xr
 
+from volumetry import device as devices
 from volumetry import netcdf
 from volumetry.networks.architecture import build_network
 from volumetry.provenance import provenance
@@ -25,6 +26,7 @@ def run_job(
     seed: int,
     code_digest: str,
     threads: int = 1,
+    device: str = "cpu",
     source_paths: Sequence[str | os.PathLike] = (),
 ) -> xr.Dataset:
     """Run one sampler on one training subset.
@@ -39,12 +41,14 @@ def run_job(
         seed: of the job.
         code_digest: what the code that makes the result hashes to.
         threads: how many the sampler may use; the result does not depend on it.
+        device: auto, cpu or cuda; a sampler without ``DEVICES`` uses the CPU in any case.
         source_paths: results of other samplers on the same subset that this one starts from.
 
     Returns:
         The sampler's result, with attributes that say where it comes from.
 
     Raises:
+        ConfigError: the device is not there.
         NetworkError: the sums of the network could overflow on this dataset.
     """
     sampler = import_module(module)
@@ -52,6 +56,9 @@ def run_job(
     settings = sampler.PARAMETERS[cell["sampler"]](**parameters)
     sources = [netcdf.read(path) for path in source_paths]
     given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
+    device = devices.choose(device) if hasattr(sampler, "DEVICES") else "cpu"
+    if device != "cpu":
+        given["device"] = device
     result = sampler.run(problem, settings, seed, threads=threads, **given)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",
@@ -67,7 +74,7 @@ def run_job(
         n_test=np.int64(len(problem.y_test)),
         label_noise=label_noise,
         parameters=json.dumps(parameters),
-        device="cpu",
+        device=device,
         **provenance(code_digest),
     )
 

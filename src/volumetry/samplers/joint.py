@@ -61,6 +61,7 @@ class JointParameters:
 
 
 PARAMETERS = {"joint": JointParameters}
+DEVICES = ("cpu", "cuda")
 
 _LEAST_LEVEL_SAMPLES = 5
 
@@ -71,11 +72,13 @@ def run(
     seed: int,
     *,
     threads: int = 1,
+    device: str = "cpu",
     sources: Mapping[str, xr.Dataset],
 ) -> xr.Dataset:
     """Joint density of states over (A, test accuracy), and the tail volumes of trained networks.
 
     Args:
+        device: cpu or cuda; the result does not depend on it.
         sources: results of other samplers on the same problem: ``rewl``, and any of ``gd``,
             ``sgd`` and ``sam``.
 
@@ -99,8 +102,10 @@ def run(
     networks = _trained(problem, sources)
     base_weight = np.repeat(-log_p, bins)
     with ThreadPoolExecutor(threads) as pool:
-        starts = _starts(problem, parameters, seed, pool, reference, base)
-        sampler = FlatHistogram("joint", problem, parameters, seed, pool, levels, base_weight)
+        starts = _starts(problem, parameters, seed, pool, reference, base, device)
+        sampler = FlatHistogram(
+            "joint", problem, parameters, seed, pool, levels, base_weight, device
+        )
         reach = int(networks["hits"].max(initial=0)) // width
         ladder = sampler.explore(starts, depth=parameters.depth, reach=reach)
         level = (n - base) * bins + networks["hits"] // width
@@ -193,12 +198,14 @@ def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> dict[str, n
     }
 
 
-def _starts(problem, parameters, seed, pool, rewl: xr.Dataset, base: int) -> np.ndarray:
+def _starts(
+    problem, parameters, seed, pool, rewl: xr.Dataset, base: int, device: str
+) -> np.ndarray:
     """One state of the band for each walker set, from the top walkers of rewl."""
     n, m = len(problem.y_train), problem.network.n_weights
     weights = 2 * np.unpackbits(rewl["state_weights"].values, axis=1, count=m).astype(np.int8) - 1
     only_a = FlatHistogram(
-        "joint", problem, parameters, seed, pool, Levels(0, 1, 1), np.zeros(n + 1)
+        "joint", problem, parameters, seed, pool, Levels(0, 1, 1), np.zeros(n + 1), device
     )
     if only_a.enter([(base, n)], weights, rewl["state_correct"].values) != [(base, n)]:
         raise DataError("no walker of rewl could be brought to the band of joint: widen the band")

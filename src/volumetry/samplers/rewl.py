@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.progress import Progress
-from volumetry.samplers.chains import Levels, Windows, draw_uniform
+from volumetry.samplers.chains import Levels, Windows
 from volumetry.samplers.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import GROUPS, Production, Uniform
@@ -64,16 +64,25 @@ class RewlParameters:
 
 
 PARAMETERS = {"rewl": RewlParameters}
+DEVICES = ("cpu", "cuda")
 
 _ENOUGH_NATS = 0.05
 
 
-def run(problem: Problem, parameters: RewlParameters, seed: int, *, threads: int = 1) -> xr.Dataset:
+def run(
+    problem: Problem,
+    parameters: RewlParameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> xr.Dataset:
     """Density of states ln g(A), log-volume and accuracy of the typical interpolator.
 
     Args:
         seed: 64-bit seed; the result depends on it and on the problem and parameters alone.
         threads: walker sets that run at a time.
+        device: cpu or cuda; the result does not depend on it.
 
     Returns:
         The common scalars and, over ``A`` (0..n): ``log_g``, its error, visits, and the mean test
@@ -83,7 +92,9 @@ def run(problem: Problem, parameters: RewlParameters, seed: int, *, threads: int
     n, n_test = len(problem.y_train), len(problem.y_test)
     with ThreadPoolExecutor(threads) as pool:
         levels = Levels(base=0, bins=1, width=1)
-        sampler = FlatHistogram("rewl", problem, parameters, seed, pool, levels, np.zeros(n + 1))
+        sampler = FlatHistogram(
+            "rewl", problem, parameters, seed, pool, levels, np.zeros(n + 1), device
+        )
         uniform, last = draw_bulk(sampler, parameters.bulk_draws)
         ladder = sampler.explore(last, uniform)
         learned = Learned(sampler, ladder)
@@ -135,15 +146,8 @@ def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
     def one(r):
         weights = np.empty((each, sampler.network.n_weights), np.int8)
         for group in range(r * GROUPS, (r + 1) * GROUPS):
-            draw_uniform(
-                sampler.memory[r],
-                weights,
-                np.uint64(sampler.seed),
-                group * each,
-                visits[group],
-                tests[group],
-                test_sum[group],
-            )
+            counts = visits[group], tests[group], test_sum[group]
+            sampler.draw_uniform(r, weights, group * each, *counts)
         return weights[-1]
 
     last = np.array(list(sampler.pool.map(one, range(len(sampler.sets)))))

@@ -1,0 +1,84 @@
+"""Compiles every kernel for an H100 or H200 (sm_90), without a GPU, and says what each takes.
+
+To be run in a process of its own, since the kernels of tests are defined for the interpreter.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
+from triton.runtime.jit import JITFunction
+
+from volumetry.networks import build_network
+from volumetry.samplers.chains import Levels, Windows, make_tally, make_walkers
+from volumetry.samplers.chains_gpu import Chains
+
+NETWORKS = {  # layers, input shape, training examples
+    "simple_cnn": ("simple_cnn", (1, 28, 28), 600),
+    "simple_cnn_deep": ("simple_cnn_deep", (1, 28, 28), 600),
+    "two hidden layers": (["linear 64", "linear 32"], (784,), 600),
+    "perceptron": ("perceptron", (784,), 600),
+    "binned": (["conv 1"], (1, 2, 2), 10),
+}
+
+
+class NoGpu:
+    """What the compiler asks of a driver."""
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device=None):
+        return 0
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+
+run = JITFunction.run
+
+
+def compile_only(kernel, *args, grid, warmup=False, **options):
+    if warmup:
+        return run(kernel, *args, grid=grid, warmup=True, **options)
+    compiled = kernel.warmup(*args, grid=grid, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(compiled.asm["cubin"])
+        tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+        usage = subprocess.run(
+            [tool, "-res-usage", path], check=True, capture_output=True, text=True
+        ).stdout
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", usage).groups()
+    print(
+        f"  {compiled.metadata.name}: {registers} registers, {stack} bytes of stack, "
+        f"{compiled.metadata.shared} bytes of shared memory, {compiled.metadata.num_warps} warps"
+    )
+    return None
+
+
+def compile_all(layers, shape, n, bins):
+    network = build_network(layers, shape, 10, 255)
+    examples = np.zeros((n, *shape), np.int64), np.zeros(n, np.int64)
+    chains = Chains(network, examples, examples, 3, Levels(0, bins, 1), "cpu")
+    sets = [make_walkers(network, 3)]
+    size = (n + 1) * bins
+    whole = np.zeros(3, np.int64), np.zeros(3), np.ones(3, np.int64)
+    windows = [Windows(np.zeros((3, size)), *whole)]
+    chains.start(sets)
+    tallies = [make_tally(3, size, n, 1)]
+    chains.run_rounds(sets, windows, tallies, 0, np.ones(3), 0, 0)
+
+
+if __name__ == "__main__":
+    driver.set_active(NoGpu())
+    JITFunction.run = compile_only
+    for name in sys.argv[1:] or NETWORKS:
+        print(name)
+        compile_all(*NETWORKS[name], bins=20 if name == "binned" else 1)
