@@ -1,0 +1,57 @@
+"""The whole benchmark: one process, one file."""
+
+import xarray as xr
+
+from volumetry.benchmark import (
+    epochs,
+    gpu,
+    guesses,
+    hardware,
+    moves,
+    roofline,
+    scaling,
+    startup,
+)
+from volumetry.benchmark.baseline import torch_threads
+from volumetry.benchmark.design import DESIGNS
+
+
+def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
+    """Measure everything.
+
+    Args:
+        design: a name of ``DESIGNS``.
+        threads: the cores there are to use.
+        code_digest: what the measured code hashes to.
+
+    Returns:
+        Every repetition of every measurement, the counts behind the roofline, and as attributes
+        the machine. Medians are left to the reader of the file.
+
+    Raises:
+        VolumetryError: the engine and the baseline do not agree on the number correct.
+    """
+    plan = DESIGNS[design]
+    with torch_threads(threads):
+        speed = moves.measure(plan, threads)
+        bandwidth = hardware.measure(plan)
+        parts = [
+            speed,
+            bandwidth,
+            roofline.measure(plan, bandwidth["bandwidth"]),
+            scaling.measure(plan),
+            guesses.measure(plan, threads),
+            epochs.measure(plan),
+            startup.measure(plan),
+            gpu.measure(plan),
+        ]
+    result = xr.merge(parts, combine_attrs="no_conflicts")
+    result["fraction_of_limit"] = (
+        result["move_limit_seconds"] * result["moves_per_second"].median("repetition")
+    ).assign_attrs(long_name="least time of a move over its measured time (median)", units="1")
+    return result.assign_attrs(
+        title="Volumetry benchmark",
+        Conventions="CF-1.11",
+        design=design,
+        **hardware.describe(threads, code_digest),
+    )
