@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from volumetry.networks import Network
 from volumetry.networks.forward import pool_inputs, split_weights
 
-BATCHES = (128, 512, 2048)
+BATCHES = (128, 512, 1024)
 """Examples of a batch of ``FullForward`` to choose from."""
 
 

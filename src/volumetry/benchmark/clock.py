@@ -19,6 +19,8 @@ def rates(work: Callable[[int], object], seconds: float, repetitions: int) -> np
     """
     work(1)  # compiles, allocates, fills caches
     count, took = 1, _timed(work, 1)
+    if took > seconds:
+        return np.array([1 / took] + [1 / _timed(work, 1) for _ in range(repetitions - 1)])
     while took < seconds / 4:
         count = max(2 * count, int(count * seconds / 2 / max(took, 1e-6)))
         took = _timed(work, count)

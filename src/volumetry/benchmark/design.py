@@ -23,6 +23,7 @@ class Design:
         jobs: samplers whose start-up is timed.
         starts: timed starts of each.
         bandwidth: sizes of the arrays of the bandwidth measurement, bytes.
+        walkers: side by side on a GPU.
     """
 
     repetitions: int
@@ -46,6 +47,7 @@ class Design:
     jobs: tuple[str, ...]
     starts: int
     bandwidth: tuple[int, ...]
+    walkers: tuple[int, ...]
 
 
 DESIGNS = {
@@ -71,6 +73,7 @@ DESIGNS = {
         jobs=("gd", "guess_and_check", "rewl", "joint", "enumerate"),
         starts=3,
         bandwidth=tuple(2**power for power in range(13, 28)),
+        walkers=(1, 8, 64, 512, 4096),
     ),
     "quick": Design(
         repetitions=2,
@@ -91,9 +94,10 @@ DESIGNS = {
         train_sides=(8,),
         train_n=20,
         networks=2,
-        jobs=("gd", "guess_and_check"),
+        jobs=("guess_and_check",),
         starts=1,
         bandwidth=(2**14, 2**20),
+        walkers=(1, 2),
     ),
 }
 """``full`` takes minutes and is what counts; ``quick`` only shows that everything runs."""

@@ -28,8 +28,7 @@ def measure(design: Design, threads: int) -> xr.Dataset:
             for i, n in enumerate(design.guess_n):
                 place = s, c, i
                 ours[place] = _sampler(network, x[:n], y[:n], design, threads)
-                with torch_threads(threads):
-                    batches[place], plain[place] = _baseline(network, x[:n], y[:n], design)
+                batches[place], plain[place] = _baseline(network, x[:n], y[:n], design, threads)
                 print(f"{side}x{side}, {classes} classes, n = {n}: {np.median(ours[place]):,.0f}/s")
     dims = "side", "classes", "guess_n"
     speedup = np.median(ours, -1) / np.median(plain, -1)
@@ -80,9 +79,22 @@ def _sampler(network: Network, x, y, design: Design, threads: int) -> np.ndarray
     return _UNIT * threads * rates(work, design.seconds, design.repetitions)
 
 
-def _baseline(network: Network, x, y, design: Design) -> tuple[int, np.ndarray]:
-    """The fastest batch size, by seconds a guess, and its guesses a second."""
+def _baseline(network: Network, x, y, design: Design, threads: int) -> tuple[int, np.ndarray]:
+    """The fastest batch size, by seconds a guess, and its guesses a second.
+
+    On one thread or on all, whichever is faster: the arrays of a small batch are not worth sharing.
+    """
     most = max(design.guess_batches)
-    guessers = {batch: GuessInBatches(network, x, y, batch=batch) for batch in design.guess_batches}
-    batch = fastest({b: lambda b=b, g=g: g.guess(most // b) for b, g in guessers.items()})
-    return batch, batch * rates(guessers[batch].guess, design.seconds, design.repetitions)
+
+    def guesser(batch: int, count: int):
+        guesses = GuessInBatches(network, x, y, batch=batch)
+
+        def work(batches: int) -> None:
+            with torch_threads(count):
+                guesses.guess(batches)
+
+        return work
+
+    options = {(b, t): guesser(b, t) for b in design.guess_batches for t in {1, threads}}
+    best = fastest({key: lambda k=key, w=work: w(most // k[0]) for key, work in options.items()})
+    return best[0], best[0] * rates(options[best], design.seconds, design.repetitions)

@@ -93,6 +93,7 @@ def measure(design: Design, threads: int) -> xr.Dataset:
     x, y = x[design.n_test :], y[design.n_test :]
     for a, preset in enumerate(design.presets):
         network = make_network(preset, design.side)
+        batches = _best_batches(network, *test, threads)
         for i, n in enumerate(design.n):
             train = x[:n], y[:n]
             for e in range(len(EXAMPLES)):
@@ -101,7 +102,7 @@ def measure(design: Design, threads: int) -> xr.Dataset:
                 walk = FreeWalk(network, train, test, with_test=e == 1)
                 ours[place] = rates(walk.move, design.seconds, design.repetitions)
                 examples = _joined(train, test) if e else train
-                plain[place] = _baseline(network, examples, walk.weights, design, threads)
+                plain[place] = _baseline(network, examples, walk.weights, batches, threads, design)
                 print(f"{preset}, n = {n}, {EXAMPLES[e]}: {np.median(ours[place]):,.0f} moves/s")
     dims = "architecture", "n", "examples"
     per_second = {"units": "s-1"}
@@ -163,14 +164,23 @@ def _check(network: Network, train, test, *, with_test: bool) -> int:
     return sum(found)
 
 
-def _baseline(network, examples, weights, design, threads) -> np.ndarray:
+def _best_batches(network: Network, x, y, threads: int) -> dict[int, int]:
+    """{threads: fastest batch size of a full forward pass} on some of the examples."""
+    x, y = x[: 2 * max(BATCHES)], y[: 2 * max(BATCHES)]
+    weights = np.ones(network.n_weights)
+    best = {}
+    for count in {1, threads}:
+        with torch_threads(count):
+            walks = {batch: FullForward(network, x, y, weights, batch=batch) for batch in BATCHES}
+            best[count] = fastest({batch: lambda w=w: w.move(1) for batch, w in walks.items()})
+    return best
+
+
+def _baseline(network, examples, weights, batches, threads, design) -> np.ndarray:
     """Moves a second of the full forward pass: (threads settings, repetitions)."""
     found = []
     for count in (1, threads):
         with torch_threads(count):
-            walks = {
-                batch: FullForward(network, *examples, weights, batch=batch) for batch in BATCHES
-            }
-            batch = fastest({batch: lambda w=w: w.move(1) for batch, w in walks.items()})
-            found.append(rates(walks[batch].move, design.seconds, design.repetitions))
+            walk = FullForward(network, *examples, weights, batch=batches[count])
+            found.append(rates(walk.move, design.seconds, design.repetitions))
     return np.array(found)

@@ -16,13 +16,16 @@ from volumetry.benchmark.baseline import torch_threads
 from volumetry.benchmark.design import DESIGNS
 
 
-def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
+def run(
+    design: str, *, threads: int, code_digest: str, gpu_walk: gpu.MakeWalk | None = None
+) -> xr.Dataset:
     """Measure everything.
 
     Args:
         design: a name of ``DESIGNS``.
         threads: the cores there are to use.
         code_digest: what the measured code hashes to.
+        gpu_walk: makes walkers on a GPU; None where there is none.
 
     Returns:
         Every repetition of every measurement, the counts behind the roofline, and as attributes
@@ -43,7 +46,7 @@ def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
             guesses.measure(plan, threads),
             epochs.measure(plan),
             startup.measure(plan),
-            gpu.measure(plan),
+            *([gpu.measure(plan, gpu_walk)] if gpu_walk else []),
         ]
     result = xr.merge(parts, combine_attrs="no_conflicts")
     result["fraction_of_limit"] = (

@@ -1,12 +1,10 @@
 """The page of the benchmark: how fast, beside what, and how near to what the hardware allows."""
 
-import json
-
 import altair as alt
-import numpy as np
 import xarray as xr
 
 from volumetry.report import benchmark_charts, offline
+from volumetry.report.benchmark_tables import TABLES, figure, median, reference
 
 _TEXT = {
     "moves": (
@@ -24,8 +22,8 @@ _TEXT = {
     ),
     "guesses": (
         "Guesses of Guess & Check",
-        "Guesses stop at their first wrong example here; the baseline evaluates batches of weight "
-        "settings on all n, in the fastest of several batch sizes.",
+        "A guess stops at its first wrong example here; the baseline evaluates batches of weight "
+        "settings on all n, in the fastest of several batch sizes, on one thread or all.",
     ),
     "training": (
         "Training",
@@ -68,9 +66,7 @@ def render(result: xr.Dataset) -> str:
         headlines=headlines(result),
         quick=result.attrs["design"] != "full",
         has_gpu="gpu" in drawn,
-        moves=_moves(result),
-        limits=_limits(result),
-        machine=_machine(result),
+        tables={name: table(result) for name, table in TABLES.items()},
         repetitions=result.sizes["repetition"],
         n_test=result.attrs["n_test"],
     )
@@ -83,95 +79,20 @@ def draw(name: str, result: xr.Dataset) -> alt.TopLevelMixin:
 
 def headlines(result: xr.Dataset) -> list[str]:
     """The result in sentences: speed, ratio to the baselines, and part of the limit."""
-    architecture = result["architecture"].values[0]
-    sizes = result["n"].values
-    n = 600 if 600 in sizes else sizes[-1]
-    cell = result.sel(architecture=architecture, n=n)
-    train, both = cell["moves_per_second"].median("repetition").values
+    cell = reference(result)
+    train, both = (median(speed) for speed in cell["moves_per_second"])
     ratio = cell["move_speedup"].sel(baseline_threads="one thread").values
     guess = result["guess_speedup"].values
     limit = result["fraction_of_limit"].values
     return [
-        f"{architecture}, n = {n}: {_figure(train)} moves per second and core on the training "
-        f"set, {_figure(both)} with {result.attrs['n_test']:,} test examples evaluated at every "
-        "move.",
-        f"That is {_figure(ratio[0])} and {_figure(ratio[1])} times a full forward pass of the "
+        f"{cell['architecture'].item()}, n = {cell['n'].item()}: {figure(train)} moves per second "
+        f"and core on the training set, {figure(both)} with {result.attrs['n_test']:,} test "
+        "examples evaluated at every move.",
+        f"That is {figure(ratio[0])} and {figure(ratio[1])} times a full forward pass of the "
         "same move in torch on one thread. Both count the same examples right: checked in this "
         "run.",
-        f"Guess & Check makes {_figure(guess.min())} to {_figure(guess.max())} times the guesses "
+        f"Guess & Check makes {figure(guess.min())} to {figure(guess.max())} times the guesses "
         "of batches in torch on the same cores.",
         f"Moves reach {limit.min():.0%} to {limit.max():.0%} of the speed at which this machine's "
         "memory could deliver what they touch.",
     ]
-
-
-def _figure(value: float) -> str:
-    """A number to three digits."""
-    if value >= 100:
-        digits = int(np.floor(np.log10(value)))
-        return f"{round(value, 2 - digits):,.0f}"
-    return f"{value:.3g}"
-
-
-def _median(array: xr.DataArray) -> str:
-    """Median of the repetitions, with the least and the largest."""
-    values = array.values
-    return f"{_figure(np.median(values))} [{_figure(values.min())}, {_figure(values.max())}]"
-
-
-def _cells(result: xr.Dataset):
-    """(architecture, n, examples), part for each measurement of moves."""
-    for examples in result["examples"].values:
-        for architecture in result["architecture"].values:
-            for n in result["n"].values:
-                cell = {"architecture": architecture, "n": n, "examples": examples}
-                yield (examples, architecture, int(n)), result.sel(**cell)
-
-
-def _moves(result: xr.Dataset) -> list[tuple]:
-    """Place, moves a second of the engine and of the baseline on one and all threads, ratios."""
-    return [
-        (
-            *place,
-            _median(part["moves_per_second"]),
-            *(_median(part["baseline_moves_per_second"].sel(baseline_threads=t)) for t in threads),
-            *(_figure(part["move_speedup"].sel(baseline_threads=t).item()) for t in threads),
-        )
-        for threads in [result["baseline_threads"].values]
-        for place, part in _cells(result)
-    ]
-
-
-def _limits(result: xr.Dataset) -> list[tuple]:
-    """Place, KB and operations of a move, least and measured microseconds, their ratio, share."""
-    return [
-        (
-            *place,
-            f"{part['typical_move_bytes'].item() / 1e3:,.1f}",
-            f"{part['move_bytes'].item() / 1e3:,.1f}",
-            f"{part['move_operations'].item() / 1e3:,.1f}",
-            f"{part['move_limit_seconds'].item() * 1e6:,.2f}",
-            f"{1e6 / part['moves_per_second'].median().item():,.2f}",
-            f"{part['fraction_of_limit'].item():.0%}",
-            f"{part['convolution_share'].item():.0%}",
-        )
-        for place, part in _cells(result)
-    ]
-
-
-def _machine(result: xr.Dataset) -> list[tuple[str, str]]:
-    """What it was measured on."""
-    attributes = result.attrs
-    versions = ", ".join(f"{k} {v}" for k, v in json.loads(attributes["versions"]).items())
-    rows = {
-        "processor": attributes["processor"],
-        "instructions": attributes["instructions"],
-        "cores": f"{attributes['cores']}, of which {attributes['threads']} used",
-        "memory": f"{attributes['memory_gb']} GB",
-        "versions": versions,
-        "volumetry": f"{attributes['volumetry_version']} {attributes.get('commit', '')}",
-        "code digest": attributes["code_digest"],
-        "date": attributes["date"],
-        "design": attributes["design"],
-    }
-    return list(rows.items())

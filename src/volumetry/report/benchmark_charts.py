@@ -6,9 +6,11 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
+from volumetry.report.benchmark_tables import SCALES
 from volumetry.report.theme import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION, themed
 
 _ENGINE, _PLAIN = "this package", "plain torch"
+_NUMBER = "datum.value < 1000 ? format(datum.value, '~g') : format(datum.value, '~s')"
 _WHO = {_ENGINE: BLUE, _PLAIN: ORANGE}
 
 
@@ -108,18 +110,16 @@ def start_up(result: xr.Dataset) -> alt.TopLevelMixin:
 
 def scaling(result: xr.Dataset) -> alt.TopLevelMixin:
     """Microseconds of a move against n, N, width and depth, each with a line of proportionality."""
-    axes = {
-        "scale_n": ("Cost grows with n, at most in proportion", "n", "Training examples n"),
-        "scale_n_test": ("It does not depend on N", "n_test", "Test examples N"),
-        "width": ("nor on the units it does not touch", "width", "Units of the hidden layer"),
-        "depth": ("Layers behind the flips do count", "depth", "Hidden linear layers of 64 units"),
+    titles = {
+        "scale_n": ("Training examples", "n"),
+        "scale_n_test": ("Test examples, not looked at", "N"),
+        "width": ("Width of the hidden layer", "Units"),
+        "depth": ("Depth", "Hidden linear layers of 64 units"),
     }
-    tables = {
-        x: table(result, f"move_seconds_by_{name}", scale=1e6) for x, (_, name, _) in axes.items()
-    }
+    tables = {x: table(result, f"move_seconds_by_{name}", scale=1e6) for x, name in SCALES.items()}
     every = pd.concat(tables.values())
     panels = []
-    for x, (title, _, words) in axes.items():
+    for x, (title, words) in titles.items():
         rows = tables[x]
         guide = rows.iloc[[0, -1]].assign(
             value=lambda r, x=x: r["value"].iloc[0] * r[x] / r[x].iloc[0]
@@ -218,7 +218,7 @@ def _log_y(title: str, rows: pd.DataFrame, margin: float = 1.3) -> alt.Y:
         "value:Q",
         title=title,
         scale=alt.Scale(type="log", domain=domain, nice=False),
-        axis=alt.Axis(format="~s", tickCount=6),
+        axis=alt.Axis(labelExpr=_NUMBER, tickCount=6),
     )
 
 
