@@ -21,7 +21,7 @@ rule measure_speed:
     # All there are, so that nothing runs beside it; known only where the machine is this one.
     threads: lambda w: workflow.cores
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=60,
         gpu=0,
     params:

@@ -5,7 +5,7 @@ nothing is slow on purpose: the batch size is the fastest of several, chosen in 
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,6 +28,16 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def on_threads(threads: int, work: Callable[[int], object]) -> Callable[[int], None]:
+    """The same work, with torch on so many threads."""
+
+    def do(count: int) -> None:
+        with torch_threads(threads):
+            work(count)
+
+    return do
 
 
 def as_tensor(network: Network, x: np.ndarray, dtype=torch.float32) -> torch.Tensor:

@@ -1,31 +1,38 @@
 """Timing: units of work a second, warmed up and repeated."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
 
 
-def rates(work: Callable[[int], object], seconds: float, repetitions: int) -> np.ndarray:
-    """How fast ``work`` goes.
+def rates(works: Sequence[Callable[[int], object]], seconds: float, repetitions: int) -> np.ndarray:
+    """How fast several pieces of work go, timed in turn: what disturbs one disturbs its neighbours.
 
     Args:
-        work: ``work(count)`` does ``count`` units.
+        works: each ``work(count)`` does ``count`` units.
         seconds: least duration of a repetition, about; one unit is the least there is.
         repetitions: how many are timed, after a warm-up that also finds how many units they need.
 
     Returns:
-        Units a second, float64, shape (repetitions,).
+        Units a second, float64, shape (works, repetitions).
     """
-    work(1)  # compiles, allocates, fills caches
+    counts = [_count(work, seconds) for work in works]
+    turns = [
+        [count / _timed(work, count) for work, count in zip(works, counts)]
+        for _ in range(repetitions)
+    ]
+    return np.transpose(turns)
+
+
+def _count(work: Callable[[int], object], seconds: float) -> int:
+    """How many units take about ``seconds``, once compiled, allocated and in the cache."""
+    work(1)
     count, took = 1, _timed(work, 1)
-    if took > seconds:
-        return np.array([1 / took] + [1 / _timed(work, 1) for _ in range(repetitions - 1)])
     while took < seconds / 4:
         count = max(2 * count, int(count * seconds / 2 / max(took, 1e-6)))
         took = _timed(work, count)
-    count = max(1, round(count * seconds / took))
-    return np.array([count / _timed(work, count) for _ in range(repetitions)])
+    return max(1, round(count * seconds / took))
 
 
 def fastest(options: Mapping[Hashable, Callable[[], object]]) -> Hashable:

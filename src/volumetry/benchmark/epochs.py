@@ -37,9 +37,8 @@ def measure(design: Design) -> xr.Dataset:
                 for index in range(design.networks):
                     train(problem, parameters, 0, [index])
 
-            for w, work in enumerate((together, alone)):
-                epochs = rates(work, design.seconds, design.repetitions)
-                found[m, s, w] = design.networks * epochs
+            epochs = rates([together, alone], design.seconds, design.repetitions)
+            found[m, s] = design.networks * epochs
             print(f"{method}, {side}x{side}: {np.median(found[m, s, 0]):,.0f} network-epochs/s")
     return xr.Dataset(
         {

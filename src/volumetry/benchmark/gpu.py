@@ -20,13 +20,9 @@ def measure(design: Design, make_walk: MakeWalk) -> xr.Dataset:
     x, y = make_examples(n + design.n_test, design.side)
     train, test = (x[:n], y[:n]), (x[n:], y[n:])
     network = make_network(design.presets[0], design.side)
-    found = np.array(
-        [
-            walkers
-            * rates(make_walk(network, train, test, walkers), design.seconds, design.repetitions)
-            for walkers in design.walkers
-        ]
-    )
+    works = [make_walk(network, train, test, walkers) for walkers in design.walkers]
+    found = rates(works, design.seconds, design.repetitions)
+    found *= np.array(design.walkers)[:, np.newaxis]
     return xr.Dataset(
         {
             "gpu_moves_per_second": (

@@ -1,9 +1,11 @@
 """Guesses a second of Guess & Check, as a study runs it, and of batches in torch, on all cores."""
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 
-from volumetry.benchmark.baseline import GuessInBatches, torch_threads
+from volumetry.benchmark.baseline import GuessInBatches, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
@@ -27,8 +29,12 @@ def measure(design: Design, threads: int) -> xr.Dataset:
             x, y = make_examples(max(design.guess_n), side, classes)
             for i, n in enumerate(design.guess_n):
                 place = s, c, i
-                ours[place] = _sampler(network, x[:n], y[:n], design, threads)
-                batches[place], plain[place] = _baseline(network, x[:n], y[:n], design, threads)
+                train = x[:n], y[:n]
+                batches[place], baseline = _baseline(network, train, design, threads)
+                works = [_sampler(network, train, threads), baseline]
+                found = rates(works, design.seconds, design.repetitions)
+                ours[place] = _UNIT * threads * found[0]
+                plain[place] = batches[place] * found[1]
                 print(f"{side}x{side}, {classes} classes, n = {n}: {np.median(ours[place]):,.0f}/s")
     dims = "side", "classes", "guess_n"
     speedup = np.median(ours, -1) / np.median(plain, -1)
@@ -67,7 +73,9 @@ def measure(design: Design, threads: int) -> xr.Dataset:
     )
 
 
-def _sampler(network: Network, x, y, design: Design, threads: int) -> np.ndarray:
+def _sampler(network: Network, train, threads: int) -> Callable[[int], None]:
+    """The sampler: a unit of work is ``_UNIT`` guesses a thread."""
+    x, y = train
     # No test images: what a fit is worth is no part of the search for it.
     none, some = x[:0], y[:1]
     problem = Problem(network, x, y, none, some, none, y[:0])
@@ -76,25 +84,21 @@ def _sampler(network: Network, x, y, design: Design, threads: int) -> np.ndarray
         guesses = count * _UNIT * threads
         run(problem, GuessAndCheckParameters(_NEVER, guesses), seed=0, threads=threads)
 
-    return _UNIT * threads * rates(work, design.seconds, design.repetitions)
+    return work
 
 
-def _baseline(network: Network, x, y, design: Design, threads: int) -> tuple[int, np.ndarray]:
-    """The fastest batch size, by seconds a guess, and its guesses a second.
+def _baseline(
+    network: Network, train, design: Design, threads: int
+) -> tuple[int, Callable[[int], None]]:
+    """The fastest batch size, by seconds a guess, and the baseline; a unit of work is a batch.
 
     On one thread or on all, whichever is faster: the arrays of a small batch are not worth sharing.
     """
     most = max(design.guess_batches)
-
-    def guesser(batch: int, count: int):
-        guesses = GuessInBatches(network, x, y, batch=batch)
-
-        def work(batches: int) -> None:
-            with torch_threads(count):
-                guesses.guess(batches)
-
-        return work
-
-    options = {(b, t): guesser(b, t) for b in design.guess_batches for t in {1, threads}}
+    options = {
+        (batch, count): on_threads(count, GuessInBatches(network, *train, batch=batch).guess)
+        for batch in design.guess_batches
+        for count in {1, threads}
+    }
     best = fastest({key: lambda k=key, w=work: w(most // k[0]) for key, work in options.items()})
-    return best[0], best[0] * rates(options[best], design.seconds, design.repetitions)
+    return best[0], options[best]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from volumetry.benchmark.baseline import BATCHES, FullForward, torch_threads
+from volumetry.benchmark.baseline import BATCHES, FullForward, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
@@ -100,9 +100,16 @@ def measure(design: Design, threads: int) -> xr.Dataset:
                 place = a, i, e
                 correct[place] = _check(network, train, test, with_test=e == 1)
                 walk = FreeWalk(network, train, test, with_test=e == 1)
-                ours[place] = rates(walk.move, design.seconds, design.repetitions)
                 examples = _joined(train, test) if e else train
-                plain[place] = _baseline(network, examples, walk.weights, batches, threads, design)
+                works = [walk.move] + [
+                    on_threads(
+                        count,
+                        FullForward(network, *examples, walk.weights, batch=batches[count]).move,
+                    )
+                    for count in (1, threads)
+                ]
+                found = rates(works, design.seconds, design.repetitions)
+                ours[place], plain[place] = found[0], found[1:]
                 print(f"{preset}, n = {n}, {EXAMPLES[e]}: {np.median(ours[place]):,.0f} moves/s")
     dims = "architecture", "n", "examples"
     per_second = {"units": "s-1"}
@@ -170,17 +177,9 @@ def _best_batches(network: Network, x, y, threads: int) -> dict[int, int]:
     weights = np.ones(network.n_weights)
     best = {}
     for count in {1, threads}:
-        with torch_threads(count):
-            walks = {batch: FullForward(network, x, y, weights, batch=batch) for batch in BATCHES}
-            best[count] = fastest({batch: lambda w=w: w.move(1) for batch, w in walks.items()})
+        walks = {
+            batch: on_threads(count, FullForward(network, x, y, weights, batch=batch).move)
+            for batch in BATCHES
+        }
+        best[count] = fastest({batch: lambda w=w: w(1) for batch, w in walks.items()})
     return best
-
-
-def _baseline(network, examples, weights, batches, threads, design) -> np.ndarray:
-    """Moves a second of the full forward pass: (threads settings, repetitions)."""
-    found = []
-    for count in (1, threads):
-        with torch_threads(count):
-            walk = FullForward(network, *examples, weights, batch=batches[count])
-            found.append(rates(walk.move, design.seconds, design.repetitions))
-    return np.array(found)

@@ -99,11 +99,15 @@ def row_steps(network: Network, n: int, flips: tuple[int, ...]) -> list[Step]:
             size, place = (m, maps) if first and n_stages else (s, sums)
             steps.append(Step(2 * changed, changed, size, place))  # old and new of each input
             steps.append(Step(changed, 0, s, 11 * tile * s))  # their differences
-            eights = -(-changed // 8)
-            # All signed sums of four differences, twice; then each unit adds two of them.
-            steps.append(Step(60 * eights, 14 * eights, s, 27 * tile * s))
-            steps.append(Step(2 * units * eights, 2 * units * eights, s, 16 * tile * s))
-            steps.append(Step(2 * units * eights, 2 * units * eights, s, 2 * layer.outputs * n * s))
+            # In eights and a rest: two tables of the signed sums of up to four changes each, and
+            # every unit adds one entry of each table.
+            fours = [4] * (changed // 4) + [changed % 4] * (changed % 4 > 0)
+            table = sum(2 ** (four - 1) - 1 for four in fours)
+            steps.append(Step(2 * len(fours) + 4 * table, 2 * table, s, 27 * tile * s))
+            steps.append(Step(units * len(fours), units * len(fours), s, 16 * tile * s))
+            passes = -(-changed // 8)
+            own = 2 * layer.outputs * n * s
+            steps.append(Step(2 * units * passes, units * passes, s, own))
         elif units:
             steps.append(Step(2 * units, 0, s, sums))  # a copy to the other side
         if k:

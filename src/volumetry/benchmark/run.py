@@ -3,10 +3,11 @@
 import xarray as xr
 
 from volumetry.benchmark import (
+    bandwidth,
     epochs,
     gpu,
     guesses,
-    hardware,
+    machine,
     moves,
     roofline,
     scaling,
@@ -35,13 +36,14 @@ def run(
         VolumetryError: the engine and the baseline do not agree on the number correct.
     """
     plan = DESIGNS[design]
+    attributes = machine.describe(threads, code_digest)  # before the load is our own
     with torch_threads(threads):
         speed = moves.measure(plan, threads)
-        bandwidth = hardware.measure(plan)
+        memory = bandwidth.measure(plan)
         parts = [
             speed,
-            bandwidth,
-            roofline.measure(plan, bandwidth["bandwidth"]),
+            memory,
+            roofline.measure(plan, memory["bandwidth"]),
             scaling.measure(plan),
             guesses.measure(plan, threads),
             epochs.measure(plan),
@@ -56,5 +58,5 @@ def run(
         title="Volumetry benchmark",
         Conventions="CF-1.11",
         design=design,
-        **hardware.describe(threads, code_digest),
+        **attributes,
     )

@@ -17,14 +17,10 @@ def measure(design: Design) -> xr.Dataset:
     n_test = max(design.scale_n_test)
     x, y = make_examples(max(design.scale_n) + n_test, design.side)
 
-    def seconds(layers, n, n_test):
-        """Seconds a move: (repetitions,)."""
+    def walk(layers, n, n_test):
         network = make_network(layers, design.side)
         train, test = (x[n_test:][:n], y[n_test:][:n]), (x[:n_test], y[:n_test])
-        walk = FreeWalk(network, train, test, with_test=False)
-        found = 1 / rates(walk.move, design.seconds, design.repetitions)
-        print(f"{layers}, n = {n}, N = {n_test}: {1e6 * np.median(found):.2f} us")
-        return found
+        return FreeWalk(network, train, test, with_test=False).move
 
     few = min(design.scale_n_test)
     n = design.fixed_n
@@ -55,10 +51,13 @@ def measure(design: Design) -> xr.Dataset:
     }
     result = xr.Dataset(attrs={"fixed_n": n})
     for name, (cases, values, words) in series.items():
+        seconds = 1 / rates([walk(*case) for case in cases], design.seconds, design.repetitions)
+        for case, repeated in zip(cases, seconds):
+            print(f"{case}: {1e6 * np.median(repeated):.2f} us a move")
         result[name] = (name, list(values), {"long_name": words, "units": "1"})
         result[f"move_seconds_by_{name.removeprefix('scale_')}"] = (
             (name, "repetition"),
-            np.array([seconds(*case) for case in cases]),
+            seconds,
             {"long_name": f"a move, over {words}; one core, training set", "units": "s"},
         )
     return result

@@ -18,7 +18,7 @@ _TEXT = {
     "scaling": (
         "What a move costs",
         "Training set only, one core, n = {fixed_n} where n is not the axis. The dashed line is "
-        "proportionality from the first point.",
+        "proportionality from the first point. Two hidden layers may need sums of 64 bits.",
     ),
     "guesses": (
         "Guesses of Guess & Check",
@@ -44,6 +44,10 @@ _TEXT = {
 }
 
 
+_BUSY = 1.0
+"""Load average from which other work was going on; the start of the benchmark makes some."""
+
+
 def render(result: xr.Dataset) -> str:
     """The HTML of the page.
 
@@ -64,7 +68,7 @@ def render(result: xr.Dataset) -> str:
         "benchmark.html.j2",
         charts,
         headlines=headlines(result),
-        quick=result.attrs["design"] != "full",
+        cautions=cautions(result),
         has_gpu="gpu" in drawn,
         tables={name: table(result) for name, table in TABLES.items()},
         repetitions=result.sizes["repetition"],
@@ -77,13 +81,26 @@ def draw(name: str, result: xr.Dataset) -> alt.TopLevelMixin:
     return getattr(benchmark_charts, name)(result)
 
 
+def cautions(result: xr.Dataset) -> list[str]:
+    """What makes the figures worth less, in sentences."""
+    found = []
+    if result.attrs["design"] != "full":
+        found.append("The quick design shows that everything runs. Its figures mean nothing.")
+    if result.attrs["load"] > _BUSY:
+        found.append(
+            f"The machine was busy with other work: its load was {result.attrs['load']:.1f} when "
+            "the benchmark began. The figures are too low, and those of all threads most of all."
+        )
+    return found
+
+
 def headlines(result: xr.Dataset) -> list[str]:
     """The result in sentences: speed, ratio to the baselines, and part of the limit."""
     cell = reference(result)
     train, both = (median(speed) for speed in cell["moves_per_second"])
     ratio = cell["move_speedup"].sel(baseline_threads="one thread").values
     guess = result["guess_speedup"].values
-    limit = result["fraction_of_limit"].values
+    limit = cell["fraction_of_limit"].values
     return [
         f"{cell['architecture'].item()}, n = {cell['n'].item()}: {figure(train)} moves per second "
         f"and core on the training set, {figure(both)} with {result.attrs['n_test']:,} test "
@@ -93,6 +110,6 @@ def headlines(result: xr.Dataset) -> list[str]:
         "run.",
         f"Guess & Check makes {figure(guess.min())} to {figure(guess.max())} times the guesses "
         "of batches in torch on the same cores.",
-        f"Moves reach {limit.min():.0%} to {limit.max():.0%} of the speed at which this machine's "
-        "memory could deliver what they touch.",
+        f"By count of what it reads and writes, such a move reaches {limit[0]:.0%} and "
+        f"{limit[1]:.0%} of the speed that this machine's memory allows.",
     ]

@@ -213,12 +213,14 @@ def _log_x(shorthand: str, title: str, values: Iterable) -> alt.X:
 
 def _log_y(title: str, rows: pd.DataFrame, margin: float = 1.3) -> alt.Y:
     """Logarithmic axis around all rows."""
-    domain = [rows["low"].min() / margin, rows["high"].max() * margin]
+    low, high = rows["low"].min() / margin, rows["high"].max() * margin
+    digits = (1,) if high > 2000 * low else (1, 2, 5)
+    ticks = [d * 10.0**power for power in range(-4, 10) for d in digits]
     return alt.Y(
         "value:Q",
         title=title,
-        scale=alt.Scale(type="log", domain=domain, nice=False),
-        axis=alt.Axis(labelExpr=_NUMBER, tickCount=6),
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(labelExpr=_NUMBER, values=[tick for tick in ticks if low <= tick <= high]),
     )
 
 

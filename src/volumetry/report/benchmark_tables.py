@@ -188,6 +188,7 @@ def machine(result: xr.Dataset) -> Table:
         "processor": f"{attributes['processor']}, {attributes['instructions']}",
         "cores": f"{attributes['cores']}, of which {attributes['threads']} used",
         "memory": f"{attributes['memory_gb']} GB",
+        "load before": str(attributes["load"]),
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items()),
         "volumetry": f"{attributes['volumetry_version']} {attributes.get('commit', '')}".strip(),
         "date": attributes["date"],
