@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                                         the default study
 #   snakemake --cores all --configfile config/smoke.yaml          another one
+#   snakemake --cores all benchmark                               how fast this machine is
 #
 # dataset -> nested subsets -> one job for each (dataset, architecture, n, replicate, sampler)
 #         -> study.nc -> charts -> report.html
@@ -25,6 +26,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/samplers.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 rule all:

@@ -17,6 +17,8 @@ import torch
 from enumeration import random_problem
 
 from volumetry import device
+from volumetry.benchmark.design import DESIGNS
+from volumetry.benchmark.gpu import bytes_per_move, measure
 from volumetry.errors import ConfigError
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, random_weights
@@ -33,7 +35,6 @@ from volumetry.samplers.chains import (
     start,
 )
 from volumetry.samplers.flat_histogram import FlatHistogram, fixed_windows
-from volumetry.samplers.gpu_speed import bytes_per_move, measure
 from volumetry.samplers.rewl import RewlParameters
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -244,10 +245,11 @@ def test_stages_run_alike_on_both_devices(monkeypatch):
 
 
 def test_speed_is_measured():
-    found = measure((2,), moves=1, layers="perceptron", device=DEVICE)
-    assert found["bytes_per_move"] == 608 * (3 * (2 + 4) + 10 * 4)
-    assert [run["walkers"] for run in found["runs"]] == [2]
-    assert found["cpu_moves_per_second"] > 0
+    design = replace(DESIGNS["quick"], presets=("perceptron",), walkers=(1, 2), seconds=1e-6)
+    found = measure(design, DEVICE)
+    assert found["walkers"].values.tolist() == [1, 2]
+    assert (found["gpu_moves_per_second"] > 0).all()
+    assert (found["gpu_bandwidth_fraction"] > 0).all()
 
 
 def test_bytes_of_a_move_are_those_of_thirteen_rows():

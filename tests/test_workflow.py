@@ -168,6 +168,15 @@ def test_label_noise_reruns_from_the_subsets_on(finished):
     assert finished.planned(new) == runs | RESULTS | {"save_config": 1}
 
 
+@pytest.mark.parametrize("target", ["benchmark", "benchmark_quick"])
+def test_the_benchmark_is_a_target_of_its_own(finished, target):
+    result = finished.snakemake(CONFIG, "--dry-run", target)
+    table = result.stdout.partition("Job stats:")[2].partition("total")[0]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, re.M))
+    assert jobs == {target: "1", "measure_speed": "1", "render_benchmark": "1"}, result.stderr
+    assert not any("benchmark" in rule or "speed" in rule for rule in finished.planned(CONFIG))
+
+
 # ---- edits of the code --------------------------------------------------------------------------
 
 

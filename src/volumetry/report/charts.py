@@ -1,8 +1,7 @@
 """The charts of a study (Altair): one function a chart, from the Dataset to a chart.
 
-Each draws one panel for each (dataset, architecture). Colours are those of Okabe & Ito
-(https://jfly.uni-koeln.de/color/), told apart with any colour vision; shapes repeat what colours
-say. Filled marks are results, hollow ones rest on a run that did not converge.
+Each draws one panel for each (dataset, architecture). Filled marks are results, hollow ones rest on
+a run that did not converge.
 """
 
 import os
@@ -16,8 +15,16 @@ import pandas as pd
 import vl_convert
 import xarray as xr
 
-_INK, _GREY, _BLUE, _ORANGE = "#222222", "#767676", "#0072B2", "#E69F00"
-_VERMILION, _GREEN, _PINK = "#D55E00", "#009E73", "#CC79A7"
+from volumetry.report.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PINK,
+    VERMILION,
+    themed,
+)
 
 
 class Style(NamedTuple):
@@ -29,13 +36,13 @@ class Style(NamedTuple):
 
 
 STYLES = {
-    "gd": Style("GD", _BLUE, "circle"),
-    "sgd": Style("SGD", _ORANGE, "square"),
-    "sam": Style("SAM", _PINK, "triangle-up"),
-    "guess_and_check": Style("Guess & Check", _GREEN, "diamond"),
-    "rewl": Style("Random interpolator (REWL)", _INK, "cross"),
-    "joint": Style("Random interpolator (joint)", _GREY, "stroke"),
-    "enumerate": Style("All weight settings (exact)", _VERMILION, "square"),
+    "gd": Style("GD", BLUE, "circle"),
+    "sgd": Style("SGD", ORANGE, "square"),
+    "sam": Style("SAM", PINK, "triangle-up"),
+    "guess_and_check": Style("Guess & Check", GREEN, "diamond"),
+    "rewl": Style("Random interpolator (REWL)", INK, "cross"),
+    "joint": Style("Random interpolator (joint)", GREY, "stroke"),
+    "enumerate": Style("All weight settings (exact)", VERMILION, "square"),
 }
 TRAINED = ("gd", "sgd", "sam")
 """The samplers whose advantage over the random interpolator is the question."""
@@ -43,7 +50,7 @@ TRAINED = ("gd", "sgd", "sam")
 
 def style(sampler: str) -> Style:
     """The style of a sampler; a grey stroke for one that has none of its own."""
-    return STYLES.get(sampler, Style(sampler, _GREY, "stroke"))
+    return STYLES.get(sampler, Style(sampler, GREY, "stroke"))
 
 
 def panels(study: xr.Dataset, variable: str) -> Iterator[tuple[str, xr.Dataset]]:
@@ -170,35 +177,12 @@ def _arrange(titled: list[tuple[str, alt.LayerChart]], otherwise: str) -> alt.To
     """Panels side by side in two columns under one legend, or the sentence ``otherwise``."""
     if not titled:
         text = alt.Chart(pd.DataFrame({"text": [otherwise]}), width=640, height=40)
-        mark = text.mark_text(align="left", fontSize=15, color=_INK)
+        mark = text.mark_text(align="left", fontSize=15, color=INK)
         return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
     width = 640 if len(titled) == 1 else 400
     sized = [chart.properties(width=width, height=320, title=title) for title, chart in titled]
-    return (
-        alt.concat(*sized, columns=2, spacing=30)
-        .resolve_scale(color="shared", shape="shared")
-        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelFontSize=13,
-            titleFontSize=14,
-            titleFontWeight="normal",
-            labelColor=_INK,
-            titleColor=_INK,
-            domainColor=_INK,
-            tickColor=_INK,
-            gridColor="#e4e4e4",
-            titlePadding=8,
-        )
-        .configure_legend(
-            orient="top",
-            labelFontSize=14,
-            labelLimit=0,
-            symbolSize=110,
-            symbolOpacity=1,
-            labelColor=_INK,
-        )
-        .configure_title(fontSize=15, anchor="start", color=_INK, offset=8)
+    return themed(
+        alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
     )
 
 
@@ -242,7 +226,7 @@ def advantage(study: xr.Dataset) -> alt.TopLevelMixin:
     charts = []
     for title, rows in tables:
         x = _n_axis(rows["n"])
-        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=_INK).encode(y=y)
+        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
         rows = _by_sampler(rows, trained["sampler"].values)
         curve = _curve(rows, x, y, legend, _tooltip("advantage", "+.4f"))
         charts.append((title, alt.layer(zero, *curve)))
@@ -268,7 +252,7 @@ def test_accuracy(study: xr.Dataset) -> alt.TopLevelMixin:
     return _arrange(charts, "No test accuracy: no run of the study fitted its training set.")
 
 
-_NO_HIT = Style("Guess & Check, no hit: 95 % upper limit", _GREEN, "triangle-down")
+_NO_HIT = Style("Guess & Check, no hit: 95 % upper limit", GREEN, "triangle-down")
 
 
 def log_volume(study: xr.Dataset) -> alt.TopLevelMixin:
@@ -317,8 +301,8 @@ def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
     return _side_by_side(rows, rows["replicate"].rank(method="dense").fillna(0))
 
 
-_SLOPE = Style("−d ln V/dn, from the volume", _VERMILION, "stroke")
-_MINUS_LOG = Style("−ln Qr, from the test accuracy", _BLUE, "circle")
+_SLOPE = Style("−d ln V/dn, from the volume", VERMILION, "stroke")
+_MINUS_LOG = Style("−ln Qr, from the test accuracy", BLUE, "circle")
 
 
 def volume_slope(study: xr.Dataset) -> alt.TopLevelMixin:
@@ -352,8 +336,8 @@ def volume_slope(study: xr.Dataset) -> alt.TopLevelMixin:
     return _arrange(charts, "No check of the volume against the accuracy: the study has no rewl.")
 
 
-_BOUND = Style("Upper bound from the log-volume alone (95 %)", _VERMILION, "triangle-down")
-_ERROR = Style("Measured error of the random interpolator", _INK, "cross")
+_BOUND = Style("Upper bound from the log-volume alone (95 %)", VERMILION, "triangle-down")
+_ERROR = Style("Measured error of the random interpolator", INK, "cross")
 
 
 def error_bound(study: xr.Dataset) -> alt.TopLevelMixin:
@@ -394,7 +378,7 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
         x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
         line = (
             alt.Chart(curves)
-            .mark_line(strokeWidth=1.8, color=_INK)
+            .mark_line(strokeWidth=1.8, color=INK)
             .encode(
                 x=x,
                 y=y,

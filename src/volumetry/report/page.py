@@ -2,16 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 import numpy as np
-import vl_convert
 import xarray as xr
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
-import volumetry
-from volumetry.report import findings
+from volumetry.report import findings, offline
 from volumetry.report.charts import draw_chart, shown, style
 
 _TEXT = {
@@ -76,12 +71,6 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
     Returns:
         A page with all data, scripts and styles inside; it forbids the browser to load any more.
     """
-    environment = Environment(
-        loader=PackageLoader("volumetry.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     agreement = {
         "log_volume": findings.guess_and_check_agreement(study),
         "volume_slope": findings.slope_agreement(study),
@@ -92,15 +81,16 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
             "title": _TEXT[name][0],
             "caption": _TEXT[name][1],
             "finding": agreement.get(name, ""),
-            "spec": _spec(draw_chart(name, study).to_dict()),
+            "chart": draw_chart(name, study),
         }
         for name in shown(study)
     ]
-    return environment.get_template("page.html.j2").render(
+    return offline.render(
+        "page.html.j2",
+        charts,
         scope=_scope(study),
         headlines=findings.headlines(study),
         cautions=findings.cautions(study),
-        charts=charts,
         intervals=_INTERVALS,
         numbers=_numbers(study),
         checks=findings.checks(study),
@@ -110,21 +100,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         parameters=_parameters(study),
         provenance=_provenance(study),
         config_text=config_text,
-        version=volumetry.__version__,
-        bundle=_bundle(),
     )
-
-
-@cache
-def _bundle() -> Markup:
-    """The chart library (Vega), safe inside a script element."""
-    return Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script"))
-
-
-def _spec(spec: dict) -> Markup:
-    """A chart as JSON that is safe inside a script element; the page knows its dialect."""
-    del spec["$schema"]
-    return Markup(json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _scope(study: xr.Dataset) -> str:
