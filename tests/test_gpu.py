@@ -258,23 +258,24 @@ def test_bytes_of_a_move_are_those_of_thirteen_rows():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpu", "triton", "chosen"),
+    ("wanted", "walkers", "gpu", "triton", "chosen"),
     [
-        ("cpu", True, True, "cpu"),
-        ("auto", True, True, "cuda"),
-        ("auto", False, True, "cpu"),
-        ("auto", True, False, "cpu"),
-        ("cuda", True, True, "cuda"),
-        ("cuda", False, True, "no CUDA GPU"),
-        ("cuda", True, False, "triton is not installed"),
+        ("cpu", 999, True, True, "cpu"),
+        ("auto", 32, True, True, "cuda"),
+        ("auto", 31, True, True, "cpu"),
+        ("auto", 32, False, True, "cpu"),
+        ("auto", 32, True, False, "cpu"),
+        ("cuda", 4, True, True, "cuda"),
+        ("cuda", 4, False, True, "no CUDA GPU"),
+        ("cuda", 4, True, False, "triton is not installed"),
     ],
 )
-def test_the_device_is_chosen_by_what_is_there(monkeypatch, wanted, gpu, triton, chosen):
+def test_the_device_is_chosen_by_what_is_there(monkeypatch, wanted, walkers, gpu, triton, chosen):
     monkeypatch.setattr(device, "_driver_is_there", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(device, "find_spec", lambda name: triton or None)
     if chosen in ("cpu", "cuda"):
-        assert device.choose(wanted) == chosen
+        assert device.choose(wanted, walkers) == chosen
     else:
         with pytest.raises(ConfigError, match=chosen):
-            device.choose(wanted)
+            device.choose(wanted, walkers)

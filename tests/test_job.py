@@ -21,6 +21,7 @@ SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
 @dataclass(frozen=True)
 class Parameters:
     tries: int = 1
+    walkers: int = 40
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
     if devices:
         stub.DEVICES = devices
     monkeypatch.setitem(sys.modules, "volumetry.samplers.stub", stub)
-    monkeypatch.setattr("volumetry.device.choose", lambda wanted: {"auto": "cuda"}[wanted])
+    monkeypatch.setattr("volumetry.device.choose", lambda *given: {("auto", 40): "cuda"}[given])
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
     settings = {"module": "volumetry.samplers.stub", "layers": [], "parameters": {}, "seed": 1}
     result = run_job(*files, cell, **settings, code_digest="abc", device="auto")

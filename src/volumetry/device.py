@@ -5,17 +5,21 @@ from importlib.util import find_spec
 
 from volumetry.errors import ConfigError
 
+ENOUGH_WALKERS = 32
+"""Walkers in each window from which on ``auto`` takes a GPU; fewer leave most of it idle."""
 
-def choose(device: str) -> str:
+
+def choose(device: str, walkers: int) -> str:
     """The device that a configuration means on this machine: cpu or cuda.
 
     Args:
-        device: auto, cpu or cuda; auto is cuda wherever that can be.
+        device: auto, cpu or cuda; auto is cuda where that can be and there are enough walkers.
+        walkers: in each window.
 
     Raises:
         ConfigError: cuda, and there is no GPU or no triton.
     """
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and walkers < ENOUGH_WALKERS):
         return "cpu"
     lacks = _lacks()
     if device == "cuda" and lacks:

@@ -46,7 +46,7 @@ def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
             guesses.measure(plan, threads),
             epochs.measure(plan),
             startup.measure(plan),
-            *([gpu.measure(plan)] if choose("auto") == "cuda" else []),
+            *([gpu.measure(plan)] if choose("auto", max(plan.walkers)) == "cuda" else []),
         ]
     result = xr.merge(parts, combine_attrs="no_conflicts")
     result["fraction_of_limit"] = (

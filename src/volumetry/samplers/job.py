@@ -56,7 +56,7 @@ def run_job(
     settings = sampler.PARAMETERS[cell["sampler"]](**parameters)
     sources = [netcdf.read(path) for path in source_paths]
     given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
-    device = devices.choose(device) if hasattr(sampler, "DEVICES") else "cpu"
+    device = devices.choose(device, settings.walkers) if hasattr(sampler, "DEVICES") else "cpu"
     if device != "cpu":
         given["device"] = device
     result = sampler.run(problem, settings, seed, threads=threads, **given)
