@@ -381,7 +381,7 @@ def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
                 for name, values in {
                     "tail_log_volume": [[[[[-2.0, np.nan]], [[-3.0, np.nan]]]]],
                     "test_accuracy": [[[[[0.7, 0.5]], [[0.9, 0.6]]]]],
-                    "converged": [[[[[1, 1]], [[0, 1]]]]],
+                    "converged": [[[[[1, 1]], [[1, 0]]]]],
                 }.items()
             },
         },
@@ -400,4 +400,7 @@ def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
     assert np.allclose(curve, np.log([1.0, 0.9, 0.7, 0.3, 0.1]))
     marks = [row for row in tables if row.get("label") == "GD"]
     assert [(row["accuracy"], row["tail"]) for row in marks] == [(0.7, -2.0), (0.9, -3.0)]
+    assert [row["converged"] for row in marks] == [True, False]  # as joint did
+    curves = {row["size"]: row["converged"] for row in tables if "size" in row}
+    assert curves == {"10": True, "40": False}
     assert "accuracy_tails" in charts.shown(study)

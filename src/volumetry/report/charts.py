@@ -370,8 +370,10 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
     charts = []
     for title, part in panels(study, "log_p_given_fit"):
         curves = _tail_curves(part)
+        # The tail of a trained network is as good as the run of joint that it was taken from.
+        known = part["converged"].sel(sampler="joint", drop=True).broadcast_like(part["converged"])
         columns = {"tail_log_volume": "tail", "test_accuracy": "accuracy", "converged": "converged"}
-        points = _rows(part.sel(sampler=trained), columns)
+        points = _rows(part.assign(converged=known).sel(sampler=trained), columns)
         points = points[np.isfinite(points["tail"])]
         curves = curves.assign(size=curves["n"].astype(str))
         y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
@@ -388,7 +390,8 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
                     scale=alt.Scale(domain=sizes, range=shades),
                     legend=alt.Legend(title="n"),
                 ),
-                tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q"],
+                strokeDash=alt.condition("datum.converged", alt.value([]), alt.value([5, 4])),
+                tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q", "converged:N"],
             )
         )
         mark = alt.Chart(points).encode(
@@ -403,15 +406,16 @@ def accuracy_tails(study: xr.Dataset) -> alt.TopLevelMixin:
 
 
 def _tail_curves(part: xr.Dataset) -> pd.DataFrame:
-    """ln Pr[Q >= q | A = n] on the grid of accuracies, one row a point."""
+    """ln Pr[Q >= q | A = n] on the grid of accuracies, one row a point; whether joint converged."""
     density = part["log_p_given_fit"]
     log_p = density.fillna(-np.inf).values
     tail = np.logaddexp.accumulate(log_p[..., ::-1], axis=-1)[..., ::-1]
     with np.errstate(invalid="ignore"):
         tail = tail - tail[..., :1]
     rows = density.copy(data=np.where(np.isfinite(tail), tail, np.nan)).rename("tail")
-    rows = rows.where(density.notnull()).reset_coords(drop=True).to_dataframe().reset_index()
-    return rows.dropna(subset=["tail"])
+    rows = rows.where(density.notnull()).reset_coords(drop=True).to_dataset()
+    rows["converged"] = part["converged"].sel(sampler="joint", drop=True) == 1
+    return rows.to_dataframe().reset_index().dropna(subset=["tail"])
 
 
 CHARTS: dict[str, Callable[[xr.Dataset], alt.TopLevelMixin]] = {

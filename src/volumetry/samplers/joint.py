@@ -55,7 +55,7 @@ class JointParameters:
     block_sweeps: float = 10.0
     min_blocks: int = 12
     max_blocks: int = 400
-    depth: float = 30.0
+    depth: float = 20.0
     tail_error: float = 0.5
     accuracy_error: float = 0.01
 
@@ -63,7 +63,7 @@ class JointParameters:
 PARAMETERS = {"joint": JointParameters}
 DEVICES = ("cpu", "cuda")
 
-_LEAST_LEVEL_SAMPLES = 5
+_LEAST_GROUPS = 5
 
 
 def run(
@@ -143,12 +143,12 @@ def run(
                     f"{parameters.tail_error:.3g}"
                 )
             top = production.log_p.reshape(-1, bins)[-1]
-            few = production.level_samples.reshape(-1, bins)[-1] < 1
+            few = production.sets_met.reshape(-1, bins)[-1] < 2
             unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
             if unknown > 0.1:
                 said.append(
-                    f"a share of {unknown:.2g} of the fits is at accuracies met in less than one "
-                    "effective sample"
+                    f"a share of {unknown:.2g} of the fits is at accuracies that fewer than two "
+                    "walker sets met"
                 )
             return said + production.complaints()
 
@@ -251,8 +251,8 @@ class _Joint:
         chi2 = float((precision[both] * spread**2).sum())
         self.agreement = float(chdtrc(freedom, chi2)) if freedom else 1.0
         self.log_p = shape(production.log_p) + offset
-        # The jackknife cannot judge what a handful of samples say.
-        judged = shape(production.level_samples) >= _LEAST_LEVEL_SAMPLES
+        # The jackknife cannot judge what a handful of its groups say.
+        judged = shape(production.groups_met) >= _LEAST_GROUPS
         relative = production.stderr(lambda values: values - logsumexp(values))
         self.stderr = np.where(judged, shape(relative), np.nan)
         with np.errstate(invalid="ignore"):
@@ -304,7 +304,7 @@ def _result(problem, levels, moves, bounds, joint, networks, tails, production, 
         log_g_joint_stderr=over(
             ("A", "accuracy_bin"),
             known(log_g, joint.stderr),
-            "standard error of log_g_joint, without that of its scale; NaN below 5 samples",
+            "standard error of log_g_joint, without that of its scale; NaN where few walkers were",
             "nat",
         ),
         log_p_given_fit=over("accuracy_bin", joint.given_fit, "ln Pr[bin | A = n]", "nat"),

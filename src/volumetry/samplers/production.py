@@ -51,7 +51,8 @@ class Production:
             draws, else up to a constant.
         tests: (levels,): test evaluations.
         accuracy: (levels,): mean test accuracy; NaN where it was not evaluated.
-        level_samples: (levels,): effective samples of each level, all windows together.
+        groups_met: (levels,): stretches of walker sets in which a level was met.
+        sets_met: (levels,): walker sets that met it.
         effective_samples, r_hat: (W,), of the coordinate.
         exchange: (W - 1,): fraction of exchanges accepted with the next window.
         acceptance: (W,): fraction of moves accepted.
@@ -105,7 +106,9 @@ class Production:
         self._counts = np.concatenate([draws[:, None], visits], axis=1)
         self._log_weight = np.concatenate([np.zeros((1, log_weight.shape[1])), log_weight])
         total = self._counts.sum(axis=0)
-        self.level_samples = total.sum(axis=0)
+        met = self._counts.any(axis=1)
+        self.groups_met = met.sum(axis=0)
+        self.sets_met = met.reshape(sets, stretches, -1).any(axis=1).sum(axis=0)
         self.log_p, self._f = multi_histogram(total, self._log_weight)
         self.tests, self._tests, self._hits = tests.sum(axis=0), tests, hits
         with np.errstate(invalid="ignore", divide="ignore"):
