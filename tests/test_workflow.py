@@ -187,7 +187,8 @@ def statement(text: str) -> str:
 EDITS = {
     "report/page.py": {"render_report": 1},
     "samplers/training.py": {"train_networks": 1, **RESULTS},
-    "networks/engine.py": {"guess_networks": 1, "sample_interpolators": 1, **RESULTS},
+    "networks/engine.py": {"sample_interpolators": 1, **RESULTS},
+    "networks/layout.py": {"guess_networks": 1, "sample_interpolators": 1, **RESULTS},
     "datasets/digits.py": {"prepare_dataset": 1, "draw_subset": 1, **SAMPLERS, **RESULTS},
 }
 
