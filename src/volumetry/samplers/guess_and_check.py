@@ -37,7 +37,7 @@ from volumetry.samplers.problem import Problem, common_result
 from volumetry.simd import LANES, item, maximum, splat, store, where_bit
 
 _CHUNK = 4096
-_MAP_BYTES = 2**25
+_MAPPED = 8  # examples whose maps are made in advance; few guesses get further
 _KERNELS = 512
 
 
@@ -188,7 +188,7 @@ class Checker:
         examples = pixels = 0
         if network.stages and network.stages[0].shape_in[0] == 1:
             pixels = int(np.prod(network.stages[0].shape_out[1:]))
-            examples = min(len(x), max(1, _MAP_BYTES // (_KERNELS * pixels * kind.itemsize)))
+            examples = min(len(x), _MAPPED)
         maps = np.zeros((examples, _KERNELS, pixels), kind)
         self._sheet = _Sheet(
             stages, linears, first_word, row_words, flat, maps, np.asarray(y, np.int64)
