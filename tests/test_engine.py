@@ -267,7 +267,8 @@ def test_counts_equal_forward_for_any_number_of_examples(name):
         tiles, _, width = walker.plan.x.shape
         assert tiles == -(-n // TILE)
         assert width % LANES == 0
-        assert n <= tiles * width < n + tiles * LANES
+        assert width % (8 * LANES) != 0
+        assert n <= tiles * width < n + 2 * tiles * LANES
         walker.check_against_forward()
 
 

@@ -85,6 +85,25 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the vector that starts at an index (a tuple) to be brought near; it may not exist."""
+
+    def codegen(context, builder, sig, args):
+        place = _place(context, builder, array, args[0], index, args[1])
+        byte, number = ir.IntType(8), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = builder.bitcast(place, byte.as_pointer())
+        step = 64
+        for line in range(-(-array.dtype.bitwidth // 8 * LANES // step)):
+            at = builder.gep(place, [number(line * step)])
+            builder.call(hint, [at, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
+
+
+@intrinsic
 def item(typingctx, array, index):
     """One element of an array; unlike array[index] it takes no negative index, nor time for it."""
 
@@ -98,11 +117,11 @@ def item(typingctx, array, index):
 
 @intrinsic
 def convert(typingctx, vector, array):
-    """The vector in the type of an array's elements, which has to be as wide or wider."""
+    """The vector in the type of an array's elements, which has to hold its values."""
 
     def codegen(context, builder, sig, args):
-        if vector.dtype.bitwidth == array.dtype.bitwidth:
-            return args[0]
+        if vector.dtype.bitwidth > array.dtype.bitwidth:
+            return builder.trunc(args[0], _ir_vector(array.dtype))
         return builder.sext(args[0], _ir_vector(array.dtype))
 
     return Vector(array.dtype)(vector, array), codegen

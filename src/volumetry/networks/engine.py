@@ -55,6 +55,7 @@ from volumetry.simd import (
     item,
     load,
     maximum,
+    prefetch,
     splat,
     store,
     where_equal,
@@ -125,23 +126,24 @@ def evaluate(plan, state, move, weights, scratch, least):
     Returns:
         Number of examples classified correctly, or -1 as soon as it cannot reach ``least``.
     """
-    _list_changes(plan, state, move, weights, scratch)
-    stages = plan.stages
-    n_stages, last = stages.shape[0], plan.linears.shape[0] - 1
+    direct = _is_direct(plan, move)
+    if direct:
+        _list_directly(plan, state, move, weights, scratch)
+        scratch.done[1] ^= 1
+    else:
+        _list_changes(plan, state, move, weights, scratch)
     left = plan.n.sum()
     correct = 0
     scratch.done[0] = 0
     for tile in range(plan.x.shape[0]):
-        for s in range(max(move.first_stage[0], 0), n_stages):
-            _convolve(plan, state, move, weights, scratch, s, tile)
-        for layer in range(last):
-            if scratch.n_inputs[layer] > 0:
-                _add_changes(plan, state, move, scratch, layer, tile)
-            for t in range(move.flips.size):
-                if scratch.flips[t, LAYER] == layer:
-                    _add_flip(plan, state, scratch, t, layer, tile, False)
         left -= plan.n[tile]
-        correct += _update_logits(plan, state, move, scratch, tile, least - correct - left)
+        if direct:
+            _add_last_flips(plan, state, move, scratch, tile, False)
+            some = _move_directly(plan, state, scratch, tile, least - correct - left)
+        else:
+            _update_hidden(plan, state, move, weights, scratch, tile)
+            some = _update_logits(plan, state, move, scratch, tile, least - correct - left)
+        correct += some
         if correct + left < least:
             return -1
     return correct
@@ -164,9 +166,13 @@ def commit(plan, state, move, scratch):
 def revert(plan, state, move, scratch):
     """Take the last ``evaluate`` back, with the same scratch."""
     blocks = plan.x.shape[2] // LANES
+    direct = _is_direct(plan, move)
     for tile in range(plan.x.shape[0]):
         count = min(blocks, scratch.done[0] - tile * blocks)
-        if count > 0:
+        if count > 0 and direct:
+            _move_back(plan, state, scratch, tile, count)
+            _add_last_flips(plan, state, move, scratch, tile, True)
+        elif count > 0:
             _revert_logits(plan, state, move, scratch, tile, count)
 
 
@@ -185,6 +191,164 @@ def initialise(plan, state, move, weights, scratch):
     correct = evaluate(plan, state, everything, weights, scratch, 0)
     commit(plan, state, everything, scratch)
     return correct
+
+
+@inlined
+def _is_direct(plan, move):
+    """Whether the flips reach the logits through one hidden layer at most, by ``GROUP`` changes."""
+    few = move.flips.size <= GROUP and plan.linears.shape[0] == 2
+    return few and move.first_stage[0] == plan.stages.shape[0]
+
+
+@inlined
+def _list_directly(plan, state, move, weights, scratch):
+    """List what the flips of a direct move add, and the way each logit takes their changes."""
+    linears, live, table, codes = plan.linears, state.live, scratch.flips, scratch.codes
+    flips, sum_side = move.flips, state.sum_side
+    n_stages = plan.stages.shape[0]
+    first, hidden, second = linears[0, L_WEIGHT], linears[0, OUTPUTS], linears[1, L_WEIGHT]
+    outputs, column = linears[1, OUTPUTS], linears[1, L_GROUP]
+    scratch.n_units[0] = 0
+    for t in range(flips.size):
+        table[t, LAYER] = -1
+        table[t, TWICE] = 2 * weights[flips[t]]
+        if flips[t] < second:
+            i = (flips[t] - first) // hidden
+            unit = flips[t] - first - i * hidden
+            if n_stages > 0:
+                source = _map_row(plan.stages, state, move, n_stages - 1, i, 0)
+                effect = live[source] > 0
+            else:
+                source, effect = i, plan.live[i] > 0
+            if effect:
+                table[t, LAYER] = 0
+            table[t, SOURCE] = source
+            table[t, BASE] = 2 * unit + sum_side[unit]
+        else:
+            unit = (flips[t] - second) // outputs
+            row = 2 * (linears[1, L_UNIT] + flips[t] - second - unit * outputs)
+            table[t, LAYER] = 1
+            table[t, SOURCE] = 2 * unit + sum_side[unit]
+            table[t, BASE] = table[t, TARGET] = row
+        start = second + unit * outputs
+        for k in range(outputs):
+            way = np.int64(weights[start + k] < 0) * (LANES << t)
+            codes[k, column] = way if t == 0 else codes[k, column] + way
+
+
+@inlined
+def _add_last_flips(plan, state, move, scratch, tile, back):
+    """Add the flips of the last layer to the logits: they take the inputs before the move."""
+    last = plan.linears.shape[0] - 1
+    for t in range(move.flips.size):
+        if scratch.flips[t, LAYER] == last:
+            _add_flip(plan, state, scratch, t, last, tile, back)
+
+
+@inlined
+def _move_directly(plan, state, scratch, tile, least):
+    """Move the hidden sums and the logits of a tile in place, and count as ``_update_logits`` does.
+
+    Every other move goes through the blocks backwards: what the last one left in the cache is met
+    before it is driven out.
+    """
+    sums, table, codes = state.sums, scratch.narrow, scratch.codes
+    outputs, column = plan.linears[1, OUTPUTS], plan.linears[1, L_GROUP]
+    slot, first_row = _slot(state, tile), 2 * plan.linears[1, L_UNIT]
+    first, second, third = (
+        _read_flip(scratch, 0, False),
+        _read_flip(scratch, 1, False),
+        _read_flip(scratch, 2, False),
+    )
+    moved = first[0] or second[0] or third[0]
+    lowest = splat(sums, np.iinfo(sums.dtype).min)
+    last = plan.x.shape[2] - LANES
+    start, step = (last, -LANES) if scratch.done[1] else (0, LANES)
+    correct = 0
+    for i in range(0, last + LANES, LANES):
+        e = start
+        start += step
+        if moved:
+            _move_units(plan, state, scratch, first, second, third, tile, e)
+        best = lowest
+        row = first_row
+        for k in range(outputs):
+            value = load(sums, (slot, row, e))
+            if moved:
+                value = value + convert(load(table, (item(codes, (k, column)),)), sums)
+                store(sums, (slot, row, e), value)
+            best = maximum(best, value)
+            row += 2
+        correct += _count_correct(plan, sums, slot, first_row, tile, e, best)
+        scratch.done[0] += 1
+        if correct + last - i < least:
+            break
+    return correct
+
+
+@inlined
+def _move_back(plan, state, scratch, tile, blocks):
+    """Take what ``_move_directly`` did to its first blocks of a tile back, the last one first."""
+    sums, table, codes = state.sums, scratch.narrow, scratch.codes
+    outputs, column = plan.linears[1, OUTPUTS], plan.linears[1, L_GROUP]
+    slot, first_row = _slot(state, tile), 2 * plan.linears[1, L_UNIT]
+    size = blocks * LANES
+    start, step = (plan.x.shape[2] - size, LANES) if scratch.done[1] else (size - LANES, -LANES)
+    first, second, third = (
+        _read_flip(scratch, 0, True),
+        _read_flip(scratch, 1, True),
+        _read_flip(scratch, 2, True),
+    )
+    if first[0] or second[0] or third[0]:
+        for _ in range(blocks):
+            _move_units(plan, state, scratch, first, second, third, tile, start)
+            row = first_row
+            for k in range(outputs):
+                change = convert(load(table, (item(codes, (k, column)),)), sums)
+                store(sums, (slot, row, start), load(sums, (slot, row, start)) + change)
+                row += 2
+            start += step
+    scratch.done[1] ^= 1
+
+
+@inlined
+def _read_flip(scratch, t, back):
+    """A direct flip of a hidden unit: whether it is one, and rows of input and sum, and factor."""
+    flips = scratch.flips
+    twice = -flips[t, TWICE] if back else flips[t, TWICE]
+    return flips[t, LAYER] == 0, flips[t, SOURCE], flips[t, BASE], twice
+
+
+@inlined
+def _move_units(plan, state, scratch, first, second, third, tile, e):
+    """Make three flips in a block in place, and tabulate what they change in the logits."""
+    table = scratch.narrow
+    a = b = c = splat(table, 0)
+    if first[0]:
+        a = _move_unit(plan, state, scratch, first, tile, e)
+    if second[0]:
+        b = _move_unit(plan, state, scratch, second, tile, e)
+    if third[0]:
+        c = _move_unit(plan, state, scratch, third, tile, e)
+    _store_signed_sums(table, 0, a, b, c)
+
+
+@inlined
+def _move_unit(plan, state, scratch, flip, tile, e):
+    """Add twice an input to a hidden unit in a block; returns the change of its output."""
+    sums, maps = state.sums, state.maps
+    slot, zero = _slot(state, tile), splat(state.sums, 0)
+    _, source, row, twice = flip
+    if plan.stages.shape[0] > 0:
+        value = load(maps, (slot, source, e))
+        prefetch(maps, (slot + 1, source, e))
+    else:
+        value = load(plan.x, (tile, source, e))
+    old = load(sums, (slot, row, e))
+    prefetch(sums, (slot + 1, row, e))
+    new = old + convert(value * splat(maps, twice), sums)
+    store(sums, (slot, row, e), new)
+    return convert(maximum(new, zero) - maximum(old, zero), scratch.narrow)
 
 
 @inlined
@@ -362,6 +526,19 @@ def _add_flip(plan, state, scratch, t, layer, tile, back):
 
 
 @inlined
+def _update_hidden(plan, state, move, weights, scratch, tile):
+    """Write the candidates of all hidden values of a tile."""
+    for s in range(max(move.first_stage[0], 0), plan.stages.shape[0]):
+        _convolve(plan, state, move, weights, scratch, s, tile)
+    for layer in range(plan.linears.shape[0] - 1):
+        if scratch.n_inputs[layer] > 0:
+            _add_changes(plan, state, move, scratch, layer, tile)
+        for t in range(move.flips.size):
+            if scratch.flips[t, LAYER] == layer:
+                _add_flip(plan, state, scratch, t, layer, tile, False)
+
+
+@inlined
 def _update_logits(plan, state, move, scratch, tile, least):
     """Add the changes of a tile to the logits, and count the examples that are right.
 
@@ -369,9 +546,7 @@ def _update_logits(plan, state, move, scratch, tile, least):
     reach ``least``; ``Scratch.done`` says after how many blocks.
     """
     last = plan.linears.shape[0] - 1
-    for t in range(move.flips.size):
-        if scratch.flips[t, LAYER] == last:
-            _add_flip(plan, state, scratch, t, last, tile, False)
+    _add_last_flips(plan, state, move, scratch, tile, False)
     n_inputs = scratch.n_inputs[last]
     if _many(move, last, n_inputs):
         scratch.done[0] += plan.x.shape[2] // LANES
@@ -408,9 +583,7 @@ def _revert_logits(plan, state, move, scratch, tile, blocks):
     """Take what ``_update_logits`` did to the first blocks of a tile back."""
     sums, table, codes = state.sums, scratch.table, scratch.codes
     last = plan.linears.shape[0] - 1
-    for t in range(move.flips.size):
-        if scratch.flips[t, LAYER] == last:
-            _add_flip(plan, state, scratch, t, last, tile, True)
+    _add_last_flips(plan, state, move, scratch, tile, True)
     n_inputs = scratch.n_inputs[last]
     if _many(move, last, n_inputs):
         _update_logits_by_many(plan, state, move, scratch, tile, True)
@@ -469,10 +642,13 @@ def _update_logits_by_many(plan, state, move, scratch, tile, back):
 @inlined
 def _count_correct(plan, sums, slot, first_row, tile, e, best):
     """Examples of a block whose own logit is the largest."""
-    label, labels = load(plan.label, (tile, e)), plan.labels
-    own = splat(sums, np.iinfo(sums.dtype).min)
-    for k in range(item(labels, (tile, e // LANES, 0)), item(labels, (tile, e // LANES, 1)) + 1):
-        own = where_equal(label, splat(sums, k), load(sums, (slot, first_row + 2 * k, e)), own)
+    lowest = item(plan.labels, (tile, e // LANES, 0))
+    highest = item(plan.labels, (tile, e // LANES, 1))
+    own = load(sums, (slot, first_row + 2 * lowest, e))
+    if lowest < highest:
+        label = load(plan.label, (tile, e))
+        for k in range(lowest + 1, highest + 1):
+            own = where_equal(label, splat(sums, k), load(sums, (slot, first_row + 2 * k, e)), own)
     return count_at_least(own, best)
 
 
@@ -607,40 +783,38 @@ def _convolve_inputs(plan, state, weights, scratch, channel, tile):
                 taps[n_taps, 1] = dy
                 taps[n_taps, 2] = dx
                 n_taps += 1
-    size, zero = maps.shape[2], splat(maps, 0)
+    span = -(-n_taps // 4) * 4
     first_sum = c_in * height * width
-    alive = False
     for position in range(h_out * w_out):
         top, left = (position // w_out) * block, (position % w_out) * block
-        out = 2 * (channel * h_out * w_out + position) + side
+        # For each window that is pooled: the row of its sum, then those of the rarer sign.
+        count = 0
         for offset in range(block * block):
             y, z = top + (offset >> stages[0, POOLS]), left + (offset & (block - 1))
-            pixel = y * width + z
-            count = 0
-            for t in range(n_taps):
-                if 0 <= y + taps[t, 1] < height and 0 <= z + taps[t, 2] < width:
-                    rows[count] = pixel + taps[t, 0]
-                    count += 1
-            for t in range(count, count + 3):
-                rows[t] = x.shape[1] - 1  # zeros, so that whole fours can be added
-            seen = zero
-            for e in range(0, size, LANES):
+            rows[count] = first_sum + y * width + z
+            for t in range(span):
+                row = x.shape[1] - 1  # zeros, also beyond the edges
+                if t < n_taps and 0 <= y + taps[t, 1] < height and 0 <= z + taps[t, 2] < width:
+                    row = y * width + z + taps[t, 0]
+                rows[count + 1 + t] = row
+            count += 1 + span
+        out = 2 * (channel * h_out * w_out + position) + side
+        seen = zero = splat(maps, 0)
+        for e in range(0, maps.shape[2], LANES):
+            most = zero  # ReLU and max-pooling commute
+            for start in range(0, count, 1 + span):
                 rare = zero
-                for t in range(0, count, 4):
+                for t in range(start + 1, start + span, 4):
                     a = load(x, (tile, item(rows, (t,)), e))
                     b = load(x, (tile, item(rows, (t + 1,)), e))
                     c = load(x, (tile, item(rows, (t + 2,)), e))
                     d = load(x, (tile, item(rows, (t + 3,)), e))
                     rare = rare + ((a + b) + (c + d))
-                # ReLU and max-pooling commute: the maximum starts at zero.
-                most = zero if offset == 0 else load(maps, (slot, out, e))
-                total = signs * (load(x, (tile, first_sum + pixel, e)) - rare - rare)
-                most = maximum(most, total)
-                seen = seen | most
-                store(maps, (slot, out, e), most)
-            # The maximum only grows, so the last offset sees all.
-            alive = any_set(seen)
-        live[out] = alive or (tile > 0 and live[out] > 0)
+                total = load(x, (tile, item(rows, (start,)), e)) - rare - rare
+                most = maximum(most, signs * total)
+            seen = seen | most
+            store(maps, (slot, out, e), most)
+        live[out] = any_set(seen) or (tile > 0 and live[out] > 0)
 
 
 @inlined

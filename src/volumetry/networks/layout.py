@@ -15,7 +15,7 @@ from volumetry.networks.architecture import Network
 from volumetry.networks.forward import pool_inputs
 from volumetry.simd import ALIGNMENT, LANES
 
-TILE = 1024
+TILE = 2048
 """Most examples of a tile: a row of each array it needs fits the first-level cache."""
 
 GROUP = 3
@@ -41,7 +41,8 @@ class Plan(NamedTuple):
         x: inputs (tiles, rows, width): features, then with stages the sums of the inputs under the
             3x3 window around each pixel, and a row of zeros.
         live: uint8 (rows): whether a row of x has anything but zeros.
-        label: (tiles, width): labels, ascending; -1 for padding, which is therefore never correct.
+        label: (tiles, width): labels, ascending. Padding has the last class: all its logits are
+            zero, a tie, so it is never correct.
         labels: int64 (tiles, blocks, 2): the lowest and the highest label of a block.
         n: int64 (tiles): number of examples.
         bound: int64 (2): of the changes of maps that one move makes: always, and for each flipped
@@ -107,11 +108,14 @@ class Scratch(NamedTuple):
             sum of a group stands with the signs of the unit's weights.
         table: (chunk x 8 x ``LANES``): signed sums of changes of hidden units, for a block.
         map_table: the same of changes of maps or inputs, in their type.
-        flips: int64 (m, 5): of each flipped weight of a linear layer its layer, the rows of its
+        narrow: (8 x ``LANES``): signed sums of what flips of the first linear layer change in
+            hidden units, in a type that just holds them.
+        flips: int64 (m or more, 5): of each flipped weight of a linear layer its layer, the rows of its
             input, of the sum to start from and of the one to write, and twice the new weight;
             layer -1 where the flip has no effect.
-        rows, taps: int64 (most inputs of a window), and (the same, 3): what a convolution adds.
-        done: int64 (1): blocks evaluated.
+        rows, taps: int64 (most inputs that are pooled to one output), and (most inputs of a window,
+            3): what a convolution adds.
+        done: int64 (2): blocks evaluated, and 1 if backwards, from the last block of each tile.
     """
 
     units: np.ndarray
@@ -122,6 +126,7 @@ class Scratch(NamedTuple):
     codes: np.ndarray
     table: np.ndarray
     map_table: np.ndarray
+    narrow: np.ndarray
     flips: np.ndarray
     rows: np.ndarray
     taps: np.ndarray
@@ -141,6 +146,11 @@ def sum_dtype(network: Network) -> np.dtype:
 def map_dtype(network: Network) -> np.dtype:
     """The narrowest of int16, int32 and int64 that holds inputs and convolutions."""
     return _narrowest(_map_bound(network), (np.int16, np.int32, np.int64))
+
+
+def _change_dtype(network: Network, flips: int) -> np.dtype:
+    # Together the hidden units change by twice an input for each flip.
+    return _narrowest(2 * flips * _map_bound(network) // GROUP + 1, (np.int16, np.int32, np.int64))
 
 
 def _map_bound(network: Network) -> int:
@@ -180,14 +190,14 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
     dtype = map_dtype(network)
     columns = _zeros((tiles, x.shape[1], width), dtype)
     label = _zeros((tiles, width), sum_dtype(network))
-    label[:] = -1
+    label[:] = network.n_classes - 1
     sizes = np.zeros(tiles, np.int64)
     for tile, part in enumerate(np.array_split(np.argsort(y, kind="stable"), tiles)):
         sizes[tile] = len(part)
         columns[tile, :, : len(part)] = x[part].T
         label[tile, : len(part)] = y[part]
     blocks = label.reshape(tiles, -1, LANES)
-    labels = np.stack([np.where(blocks < 0, blocks.max(), blocks).min(2), blocks.max(2)], axis=2)
+    labels = np.stack([blocks.min(2), blocks.max(2)], axis=2)
     bound = _map_bound(network)
     each = 2 * network.input_bound if len(network.stages) == 1 else bound
     return Plan(
@@ -241,7 +251,9 @@ def make_scratch(network: Network, flips: int) -> Scratch:
     linears = network.linears
     groups = sum(-(-layer.inputs // GROUP) for layer in linears)
     most = max(layer.inputs for layer in linears)
-    taps = max([9 * stage.shape_in[0] for stage in network.stages], default=0) + 3
+    stages = network.stages
+    taps = max([9 * stage.shape_in[0] for stage in stages], default=0) + 4
+    rows = max([taps * 4**stage.pools for stage in stages], default=0)
     return Scratch(
         np.zeros((len(linears), max(layer.outputs for layer in linears)), np.int64),
         np.zeros(len(linears), np.int64),
@@ -251,17 +263,20 @@ def make_scratch(network: Network, flips: int) -> Scratch:
         np.zeros((max(layer.outputs for layer in linears), groups), np.uint16),
         _zeros((CHUNK * 8 * LANES,), sum_dtype(network)),
         _zeros((CHUNK * 8 * LANES,), map_dtype(network)),
-        np.zeros((flips, 5), np.int64),
-        np.zeros(taps, np.int64),
+        _zeros((8 * LANES,), _change_dtype(network, flips)),
+        np.full((max(flips, GROUP), 5), -1, np.int64),
+        np.zeros(rows, np.int64),
         np.zeros((taps, 3), np.int64),
-        np.zeros(1, np.int64),
+        np.zeros(2, np.int64),
     )
 
 
 def _tiling(n: int) -> tuple[int, int]:
     """Number of tiles and their padded width."""
     tiles = max(1, -(-n // TILE))
-    return tiles, -(-n // (tiles * LANES)) * LANES
+    blocks = -(-n // (tiles * LANES))
+    # The rows of a multiple of 8 blocks would all compete for the same few places of a cache.
+    return tiles, (blocks + (blocks % 8 == 0)) * LANES
 
 
 def _zeros(shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -308,6 +323,7 @@ def borrow(plan, states, move, scratch):
             borrowed(scratch.codes),
             borrowed(scratch.table),
             borrowed(scratch.map_table),
+            borrowed(scratch.narrow),
             borrowed(scratch.flips),
             borrowed(scratch.rows),
             borrowed(scratch.taps),
