@@ -69,6 +69,19 @@ def differences(plan, state, fresh):
 
 
 @jit
+def move_once(plan, state, move, scratch, weights, accept, least):
+    find_channels(plan, move)
+    flip(weights, move.flips)
+    count = evaluate(plan, state, move, weights, scratch, least)
+    if accept:
+        commit(plan, state, move, scratch)
+    else:
+        revert(plan, state, move, scratch)
+        flip(weights, move.flips)
+    return count
+
+
+@jit
 def walk(
     plan, state, move, scratch, fresh, all_move, spare, weights, seed, first, stem, slack, log
 ):
@@ -123,7 +136,7 @@ class Walker:
             self.x[0] = bound
         self.plan = make_plan(self.network, self.x, self.y)
         states = make_states(self.network, n, 2)
-        self.state, self.fresh = state_of(states, 0), state_of(states, 1)
+        self.state, self.fresh = state_of.py_func(states, 0), state_of.py_func(states, 1)
         self.move, self.all_move = make_move(self.network, flips), make_move(self.network, 0)
         self.scratch = make_scratch(self.network, flips)
         self.spare = make_scratch(self.network, 0)
@@ -159,15 +172,9 @@ class Walker:
     def move_by(self, flips, accept, least=0):
         """Flip the listed weights; the count found."""
         self.move.flips[:] = flips
-        find_channels(self.plan, self.move)
-        flip(self.weights, self.move.flips)
-        count = evaluate(self.plan, self.state, self.move, self.weights, self.scratch, least)
-        if accept:
-            commit(self.plan, self.state, self.move, self.scratch)
-        else:
-            revert(self.plan, self.state, self.move, self.scratch)
-            flip(self.weights, self.move.flips)
-        return count
+        return move_once(
+            self.plan, self.state, self.move, self.scratch, self.weights, accept, least
+        )
 
     def differences(self):
         self.initialise(self.fresh)

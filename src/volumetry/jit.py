@@ -29,11 +29,19 @@ def _cache_folder() -> Path:
 
 nb.config.CACHE_DIR = str(_cache_folder())
 
-jit = nb.njit(cache=True, error_model="numpy", nogil=True)
+_OPTIONS = {"error_model": "numpy", "nogil": True}
+_FROM_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+jit = nb.njit(cache=True, **_OPTIONS)
 """A kernel called from Python: releases the interpreter's lock while it runs."""
 
-inlined = nb.njit(cache=True, error_model="numpy", nogil=True, forceinline=True)
-"""A part of kernels: merged into its caller, whose loops then need no call."""
+part = nb.njit(**_OPTIONS, **_FROM_KERNELS)
+"""A part of kernels, behind a call.
+
+It compiles faster for having no entry from Python: called from there, it crashes."""
+
+inlined = nb.njit(forceinline=True, **_OPTIONS, **_FROM_KERNELS)
+"""A part of kernels, merged into its caller: loops then need no call. None from Python either."""
 
 
 @intrinsic

@@ -18,7 +18,7 @@ own logit is the largest.
 
 import numpy as np
 
-from volumetry.jit import inlined, jit
+from volumetry.jit import borrowed, inlined, jit, part
 from volumetry.networks.layout import (
     BASE,
     C_IN,
@@ -126,24 +126,35 @@ def evaluate(plan, state, move, weights, scratch, least):
     Returns:
         Number of examples classified correctly, or -1 as soon as it cannot reach ``least``.
     """
-    direct = _is_direct(plan, move)
-    if direct:
-        _list_directly(plan, state, move, weights, scratch)
-        scratch.done[1] ^= 1
-    else:
-        _list_changes(plan, state, move, weights, scratch)
+    if not _is_direct(plan, move):
+        return _evaluate_generally(plan, state, move, weights, scratch, least)
+    _list_directly(plan, state, move, weights, scratch)
+    scratch.done[0] = 0
+    scratch.done[1] ^= 1
     left = plan.n.sum()
     correct = 0
-    scratch.done[0] = 0
     for tile in range(plan.x.shape[0]):
         left -= plan.n[tile]
-        if direct:
-            _add_last_flips(plan, state, move, scratch, tile, False)
-            some = _move_directly(plan, state, scratch, tile, least - correct - left)
-        else:
-            _update_hidden(plan, state, move, weights, scratch, tile)
-            some = _update_logits(plan, state, move, scratch, tile, least - correct - left)
-        correct += some
+        _add_last_flips(plan, state, move, scratch, tile, False)
+        correct += _move_directly(plan, state, scratch, tile, least - correct - left)
+        if correct + left < least:
+            return -1
+    return correct
+
+
+@part
+def _evaluate_generally(plan, state, move, weights, scratch, least):
+    """``evaluate`` for any move of any network."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
+    weights = borrowed(weights)
+    _list_changes(plan, state, move, weights, scratch)
+    scratch.done[0] = 0
+    left = plan.n.sum()
+    correct = 0
+    for tile in range(plan.x.shape[0]):
+        left -= plan.n[tile]
+        _update_hidden(plan, state, move, weights, scratch, tile)
+        correct += _update_logits(plan, state, move, scratch, tile, least - correct - left)
         if correct + left < least:
             return -1
     return correct
@@ -165,14 +176,26 @@ def commit(plan, state, move, scratch):
 @inlined
 def revert(plan, state, move, scratch):
     """Take the last ``evaluate`` back, with the same scratch."""
+    if not _is_direct(plan, move):
+        _revert_generally(plan, state, move, scratch)
+    else:
+        blocks = plan.x.shape[2] // LANES
+        for tile in range(plan.x.shape[0]):
+            count = min(blocks, scratch.done[0] - tile * blocks)
+            if count > 0:
+                _move_back(plan, state, scratch, tile, count)
+                _add_last_flips(plan, state, move, scratch, tile, True)
+        scratch.done[1] ^= 1
+
+
+@part
+def _revert_generally(plan, state, move, scratch):
+    """``revert`` for any move of any network."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
     blocks = plan.x.shape[2] // LANES
-    direct = _is_direct(plan, move)
     for tile in range(plan.x.shape[0]):
         count = min(blocks, scratch.done[0] - tile * blocks)
-        if count > 0 and direct:
-            _move_back(plan, state, scratch, tile, count)
-            _add_last_flips(plan, state, move, scratch, tile, True)
-        elif count > 0:
+        if count > 0:
             _revert_logits(plan, state, move, scratch, tile, count)
 
 
@@ -188,7 +211,8 @@ def initialise(plan, state, move, weights, scratch):
     move.channels[:] = 1
     move.first_stage[0] = -1
     everything = Move(move.flips[:0], move.channels, move.first_stage)
-    correct = evaluate(plan, state, everything, weights, scratch, 0)
+    none = np.int64(0)  # not a literal, for which all would be compiled once more
+    correct = _evaluate_generally(plan, state, everything, weights, scratch, none)
     commit(plan, state, everything, scratch)
     return correct
 
@@ -196,7 +220,7 @@ def initialise(plan, state, move, weights, scratch):
 @inlined
 def _is_direct(plan, move):
     """Whether the flips reach the logits through one hidden layer at most, by ``GROUP`` changes."""
-    few = move.flips.size <= GROUP and plan.linears.shape[0] == 2
+    few = move.flips.size <= GROUP and plan.linears.shape[0] <= 2
     return few and move.first_stage[0] == plan.stages.shape[0]
 
 
@@ -205,35 +229,31 @@ def _list_directly(plan, state, move, weights, scratch):
     """List what the flips of a direct move add, and the way each logit takes their changes."""
     linears, live, table, codes = plan.linears, state.live, scratch.flips, scratch.codes
     flips, sum_side = move.flips, state.sum_side
-    n_stages = plan.stages.shape[0]
-    first, hidden, second = linears[0, L_WEIGHT], linears[0, OUTPUTS], linears[1, L_WEIGHT]
-    outputs, column = linears[1, OUTPUTS], linears[1, L_GROUP]
+    n_stages, last = plan.stages.shape[0], linears.shape[0] - 1
+    first, column = linears[last, L_WEIGHT], linears[last, L_GROUP]
+    classes = linears[last, OUTPUTS]
     scratch.n_units[0] = 0
     for t in range(flips.size):
-        table[t, LAYER] = -1
-        table[t, TWICE] = 2 * weights[flips[t]]
-        if flips[t] < second:
-            i = (flips[t] - first) // hidden
-            unit = flips[t] - first - i * hidden
-            if n_stages > 0:
-                source = _map_row(plan.stages, state, move, n_stages - 1, i, 0)
-                effect = live[source] > 0
-            else:
-                source, effect = i, plan.live[i] > 0
-            if effect:
-                table[t, LAYER] = 0
-            table[t, SOURCE] = source
-            table[t, BASE] = 2 * unit + sum_side[unit]
+        layer = last if flips[t] >= first else 0
+        index, outputs = flips[t] - linears[layer, L_WEIGHT], linears[layer, OUTPUTS]
+        i = index // outputs
+        unit = linears[layer, L_UNIT] + index - i * outputs
+        if layer > 0:
+            source, effect, hidden = 2 * i + sum_side[i], True, i
+        elif n_stages > 0:
+            source = _map_row(plan.stages, state, move, n_stages - 1, i, 0)
+            effect, hidden = live[source] > 0, unit
         else:
-            unit = (flips[t] - second) // outputs
-            row = 2 * (linears[1, L_UNIT] + flips[t] - second - unit * outputs)
-            table[t, LAYER] = 1
-            table[t, SOURCE] = 2 * unit + sum_side[unit]
-            table[t, BASE] = table[t, TARGET] = row
-        start = second + unit * outputs
-        for k in range(outputs):
-            way = np.int64(weights[start + k] < 0) * (LANES << t)
-            codes[k, column] = way if t == 0 else codes[k, column] + way
+            source, effect, hidden = i, plan.live[i] > 0, unit
+        table[t, LAYER] = layer if effect else -1
+        table[t, SOURCE] = source
+        table[t, BASE] = table[t, TARGET] = 2 * unit + sum_side[unit]
+        table[t, TWICE] = 2 * weights[flips[t]]
+        if last > 0:
+            start = first + hidden * classes
+            for k in range(classes):
+                way = np.int64(weights[start + k] < 0) * (LANES << t)
+                codes[k, column] = way if t == 0 else codes[k, column] + way
 
 
 @inlined
@@ -253,12 +273,12 @@ def _move_directly(plan, state, scratch, tile, least):
     before it is driven out.
     """
     sums, table, codes = state.sums, scratch.narrow, scratch.codes
-    outputs, column = plan.linears[1, OUTPUTS], plan.linears[1, L_GROUP]
-    slot, first_row = _slot(state, tile), 2 * plan.linears[1, L_UNIT]
+    outputs, column = plan.linears[-1, OUTPUTS], plan.linears[-1, L_GROUP]
+    slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
     first, second, third = (
-        _read_flip(scratch, 0, False),
-        _read_flip(scratch, 1, False),
-        _read_flip(scratch, 2, False),
+        _read_flip(plan, scratch, 0, False),
+        _read_flip(plan, scratch, 1, False),
+        _read_flip(plan, scratch, 2, False),
     )
     moved = first[0] or second[0] or third[0]
     lowest = splat(sums, np.iinfo(sums.dtype).min)
@@ -290,14 +310,14 @@ def _move_directly(plan, state, scratch, tile, least):
 def _move_back(plan, state, scratch, tile, blocks):
     """Take what ``_move_directly`` did to its first blocks of a tile back, the last one first."""
     sums, table, codes = state.sums, scratch.narrow, scratch.codes
-    outputs, column = plan.linears[1, OUTPUTS], plan.linears[1, L_GROUP]
-    slot, first_row = _slot(state, tile), 2 * plan.linears[1, L_UNIT]
+    outputs, column = plan.linears[-1, OUTPUTS], plan.linears[-1, L_GROUP]
+    slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
     size = blocks * LANES
     start, step = (plan.x.shape[2] - size, LANES) if scratch.done[1] else (size - LANES, -LANES)
     first, second, third = (
-        _read_flip(scratch, 0, True),
-        _read_flip(scratch, 1, True),
-        _read_flip(scratch, 2, True),
+        _read_flip(plan, scratch, 0, True),
+        _read_flip(plan, scratch, 1, True),
+        _read_flip(plan, scratch, 2, True),
     )
     if first[0] or second[0] or third[0]:
         for _ in range(blocks):
@@ -308,15 +328,15 @@ def _move_back(plan, state, scratch, tile, blocks):
                 store(sums, (slot, row, start), load(sums, (slot, row, start)) + change)
                 row += 2
             start += step
-    scratch.done[1] ^= 1
 
 
 @inlined
-def _read_flip(scratch, t, back):
+def _read_flip(plan, scratch, t, back):
     """A direct flip of a hidden unit: whether it is one, and rows of input and sum, and factor."""
     flips = scratch.flips
+    hidden = plan.linears.shape[0] > 1 and flips[t, LAYER] == 0
     twice = -flips[t, TWICE] if back else flips[t, TWICE]
-    return flips[t, LAYER] == 0, flips[t, SOURCE], flips[t, BASE], twice
+    return hidden, flips[t, SOURCE], flips[t, BASE], twice
 
 
 @inlined
@@ -469,7 +489,7 @@ def _slot(state, tile):
     return tile if state.sums.shape[0] > 1 else 0
 
 
-@jit
+@part
 def _add_changes(plan, state, move, scratch, layer, tile):
     """New sums of a hidden layer: old sums + weights . (changes of the inputs)."""
     plan, state, move, scratch = borrow(plan, state, move, scratch)
@@ -605,7 +625,7 @@ def _many(move, last, n_inputs):
     return move.first_stage[0] < 0 or n_inputs > (GROUP if last > 0 else 0)
 
 
-@jit
+@part
 def _update_logits_by_many(plan, state, move, scratch, tile, back):
     """``_update_logits`` for any number of changed inputs, or from nothing; never stops short."""
     plan, state, move, scratch = borrow(plan, state, move, scratch)
@@ -746,7 +766,7 @@ def _add_up(table, codes, k, first, last):
     return total
 
 
-@jit
+@part
 def _convolve(plan, state, move, weights, scratch, s, tile):
     """Recompute the marked channels of stage ``s`` for a tile: convolution, pooling, ReLU."""
     plan, state, move, scratch = borrow(plan, state, move, scratch)

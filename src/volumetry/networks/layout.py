@@ -16,7 +16,7 @@ from volumetry.networks.forward import pool_inputs
 from volumetry.simd import ALIGNMENT, LANES
 
 TILE = 2048
-"""Most examples of a tile: a row of each array it needs fits the first-level cache."""
+"""Most examples of a tile: one block of rows after another, it streams through the caches."""
 
 GROUP = 3
 """Changes of inputs that are tabulated together."""
@@ -110,8 +110,8 @@ class Scratch(NamedTuple):
         map_table: the same of changes of maps or inputs, in their type.
         narrow: (8 x ``LANES``): signed sums of what flips of the first linear layer change in
             hidden units, in a type that just holds them.
-        flips: int64 (m or more, 5): of each flipped weight of a linear layer its layer, the rows of its
-            input, of the sum to start from and of the one to write, and twice the new weight;
+        flips: int64 (m or more, 5): of each flipped weight of a linear layer its layer, the rows of
+            its input, of the sum to start from and of the one to write, and twice the new weight;
             layer -1 where the flip has no effect.
         rows, taps: int64 (most inputs that are pooled to one output), and (most inputs of a window,
             3): what a convolution adds.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.jit import borrowed, inlined, jit
+from volumetry.jit import borrowed, inlined, jit, part
 from volumetry.networks import Network
 from volumetry.networks.engine import (
     commit,
@@ -257,7 +257,7 @@ def run_rounds(
                     tally.test_counts[hits] += 1
 
 
-@jit
+@part
 def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves):
     replica = walkers.replica[w]
     plan, state, move, scratch = borrow(
@@ -313,13 +313,13 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
     walkers.level[replica] = level
 
 
-@jit
+@part
 def _evaluate_test(plan, state, move, weights, scratch, least):
     """``evaluate`` behind a call: the test set is large, and merged twice it compiles slowly."""
     return evaluate(plan, state, move, weights, scratch, least)
 
 
-@jit
+@part
 def _revert_test(plan, state, move, scratch):
     revert(plan, state, move, scratch)
 

@@ -76,7 +76,7 @@ def run(
         ).astype(np.int8)
         counts = np.zeros((n + 1, n_test + 1), np.int64)
         memory = [
-            (plan, state_of(make_states(network, size, 1), 0), make_scratch(network, 1))
+            (plan, state_of.py_func(make_states(network, size, 1), 0), make_scratch(network, 1))
             for plan, size in zip(plans, (n, n_test))
         ]
         _walk(*memory, make_move(network, 1), weights, walked, counts)
