@@ -316,11 +316,14 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
 @part
 def _evaluate_test(plan, state, move, weights, scratch, least):
     """``evaluate`` behind a call: the test set is large, and merged twice it compiles slowly."""
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
+    weights = borrowed(weights)
     return evaluate(plan, state, move, weights, scratch, least)
 
 
 @part
 def _revert_test(plan, state, move, scratch):
+    plan, state, move, scratch = borrow(plan, state, move, scratch)
     revert(plan, state, move, scratch)
 
 
