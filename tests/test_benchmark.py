@@ -132,13 +132,13 @@ def test_the_kinds_of_a_move_are_all_there_are():
 def test_rows_of_the_typical_move_are_those_counted_by_hand():
     network = synthetic.make_network("simple_cnn", 28)
     steps = roofline.row_steps(network, 600, (0, 3, 0))
-    hidden = 3 + 2 * 3  # three columns of inputs, added to sums that go to their other side
-    # Changes of three units; a table of their eight signed sums; to each class's logit one of these
-    # is added. Then the own logit is compared with the largest.
-    output = 2 * 3 + 8 + 10 * 3
+    hidden = 3 + 2 * 3  # three columns of inputs, added to sums in place
+    # A table of the eight signed sums of three changes; to each class's logit one of these is
+    # added. Then the own logit is compared with the largest.
+    output = 8 + 10 * 3
     assert sum(step.rows for step in steps) == hidden + output + 2
-    narrow = [step for step in steps if step.itemsize == 2]  # inputs are 16-bit numbers
-    assert sum(step.rows for step in narrow) == 3
+    narrow = [step for step in steps if step.itemsize == 2]  # inputs, and changes of units
+    assert sum(step.rows for step in narrow) == 3 + 8 + 10
 
 
 def test_a_kernel_of_nine_has_3_3_weights_of_the_rarer_sign():

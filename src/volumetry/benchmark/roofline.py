@@ -22,7 +22,7 @@ from volumetry.benchmark.design import Design
 from volumetry.benchmark.moves import EXAMPLES, FLIPS
 from volumetry.benchmark.synthetic import make_network
 from volumetry.networks import Network
-from volumetry.networks.layout import CHUNK, GROUP, TILE, make_states
+from volumetry.networks.layout import CHUNK, GROUP, TILE, make_scratch, make_states
 from volumetry.simd import LANES
 
 
@@ -77,6 +77,10 @@ def row_steps(network: Network, n: int, flips: tuple[int, ...]) -> list[Step]:
     maps, sums, logits = n_maps * n * m, n_sums * n * s, network.n_classes * n * s
     block = LANES / n  # of a row
     steps = []
+    # Without flips in stages, and one hidden layer at most, hidden sums are moved in place, and
+    # their changes are tabulated as they come, in a narrow type.
+    direct = not any(flips[: len(network.stages)]) and len(network.linears) <= 2
+    narrow = make_scratch(network, FLIPS).narrow.itemsize
     changed = 0  # inputs of the next layer that change
     n_stages = len(network.stages)
     started = False
@@ -108,8 +112,11 @@ def row_steps(network: Network, n: int, flips: tuple[int, ...]) -> list[Step]:
             # Three changes have eight signed sums; every unit adds one of them. The tables are made
             # for a block of examples at a time.
             groups = -(-changed // GROUP)
+            if direct:
+                size = narrow
+            else:
+                steps.append(Step(2 * changed, changed, size, place))  # old and new of each input
             table = 8 * min(groups, CHUNK) * block * n * size
-            steps.append(Step(2 * changed, changed, size, place))  # old and new of each input
             steps.append(Step(8 * groups, 8 * groups, size, table))
             steps.append(Step(units * groups, units * groups, size, table))
             passes = -(-groups // CHUNK)
