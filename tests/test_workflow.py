@@ -2,18 +2,12 @@
 
 import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import xarray as xr
 import yaml
-
-ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+from repository import ROOT, Repository
 
 CONFIG = {
     "replicates": 1,
@@ -31,41 +25,6 @@ CONFIG = {
 }
 SAMPLERS = {"train_networks": 1, "guess_networks": 1, "sample_interpolators": 1}
 RESULTS = {"aggregate_runs": 1, "collect_seconds": 1, "draw_charts": 1, "render_report": 1}
-
-
-class Repository:
-    """A copy of the repository, with a configuration of its own."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        for part in PARTS:
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-            copy(ROOT / part, path / part)
-
-    def snakemake(
-        self, config: dict, *arguments: str, source: Path | None = None
-    ) -> subprocess.CompletedProcess:
-        """Run Snakemake on the package in ``source``, by default the copy's own."""
-        (self.path / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
-        return subprocess.run(
-            [*command, *arguments],
-            cwd=self.path,
-            env=os.environ | {"PYTHONPATH": str(source or self.path / "src")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def planned(self, config: dict) -> dict[str, int]:
-        """What a run would do now: jobs of each rule, the target rule left out."""
-        result = self.snakemake(config, "--dry-run")
-        assert result.returncode == 0, result.stdout + result.stderr
-        table = result.stdout.partition("Job stats:")[2].partition("total")[0]
-        jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-        jobs.pop("all", None)
-        assert bool(jobs) != ("Nothing to be done" in result.stdout + result.stderr)
-        return jobs
 
 
 @pytest.fixture(scope="module")

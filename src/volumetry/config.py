@@ -20,6 +20,7 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
+from volumetry.memory import estimate_mb
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 from volumetry.samplers import STARTS_FROM, check_enumerable
 
@@ -62,6 +63,18 @@ class Study:
             for replicate in range(self.config["replicates"])
             for sampler in self.config["samplers"]
         ]
+
+    def memory_mb(self, run: Run) -> int:
+        """What a sampler job may take, MB."""
+        about = self.descriptions[run.dataset]
+        return estimate_mb(
+            run.sampler,
+            self.networks[run.dataset, run.architecture],
+            run.n,
+            sum(about.pool_counts.values()) + about.n_test,
+            about.n_test,
+            self.config["samplers"][run.sampler],
+        )
 
 
 def load(path: str | os.PathLike, schema_path: str | os.PathLike) -> Study:

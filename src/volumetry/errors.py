@@ -13,5 +13,9 @@ class DataError(VolumetryError):
     """A data file is missing, damaged or not of the documented form."""
 
 
+class StorageError(VolumetryError):
+    """A result cannot be written: no space, no permission, no folder."""
+
+
 class NetworkError(VolumetryError):
     """A layer list does not fit its input, or its exact sums could overflow."""

@@ -63,7 +63,7 @@ def provenance(digest: str) -> dict[str, str]:
     attributes = {
         "volumetry_version": version("volumetry"),
         "code_digest": digest,
-        "versions": json.dumps({"python": platform.python_version()} | _versions()),
+        "versions": json.dumps({"python": platform.python_version()} | versions()),
         "processor": _processor(),
     }
     commit = _commit()
@@ -122,7 +122,8 @@ class _WithoutDocstrings(ast.NodeTransformer):
         return None if text else node
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
     found = {}
     for package in _PACKAGES:
         try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from volumetry.config import resolve
+from volumetry.config import Run, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.provenance import code_digest, job_seed

@@ -19,9 +19,9 @@ rule train_networks:
         "../../envs/volumetry.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
         runtime=240,
-        gpu=0,
+        gpu=int(config["device"] == "cuda"),
     params:
         module=lambda w: SAMPLERS[w.sampler],
         parameters=lambda w: config["samplers"][w.sampler],
@@ -38,6 +38,10 @@ rule train_networks:
 use rule train_networks as guess_networks with:
     wildcard_constraints:
         sampler="guess_and_check|enumerate",
+    resources:
+        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
+        runtime=240,
+        gpu=0,
 
 
 use rule train_networks as sample_interpolators with:
@@ -48,7 +52,7 @@ use rule train_networks as sample_interpolators with:
     # Walker sets run side by side where there are few long jobs rather than many short ones.
     threads: lambda w: 4 if int(w.n) >= 100 else 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
         runtime=1440,
         gpu=int(config["device"] == "cuda"),
 

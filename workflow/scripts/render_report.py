@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from volumetry import netcdf
+from volumetry.files import replacing
 from volumetry.joblog import logged
 from volumetry.report.page import render
 from volumetry.results import seconds
@@ -13,4 +14,5 @@ with logged(snakemake.log[0]):
         seconds.read(snakemake.input.seconds),
         Path(snakemake.input.config).read_text(encoding="utf-8"),
     )
-    Path(snakemake.output[0]).write_text(page, encoding="utf-8")
+    with replacing(snakemake.output[0]) as path:
+        path.write_text(page, encoding="utf-8")

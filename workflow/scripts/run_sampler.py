@@ -1,5 +1,7 @@
 """Run one sampler on one training subset."""
 
+from pathlib import Path
+
 from volumetry import netcdf
 from volumetry.joblog import logged
 from volumetry.samplers.job import run_job
@@ -25,5 +27,8 @@ with logged(snakemake.log[0]):
         # No parameter of the rule: results of all devices are the same, and stay valid.
         device=snakemake.config["device"],
         source_paths=snakemake.input.get("sources", []),
+        # Beside the results, and no output: Snakemake removes those of a job that did not end.
+        checkpoint_path=Path(snakemake.config["results_dir"], "checkpoints", *wildcards),
+        checkpoint_seconds=snakemake.config["checkpoint_seconds"],
     )
     netcdf.write(result, snakemake.output[0])

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from volumetry.errors import DataError
+from volumetry.files import replacing
 
 COLUMNS = ("dataset", "architecture", "n", "replicate", "sampler", "seconds", "max_rss_mb")
 """The cell of the run, its wall-clock seconds, its largest resident memory in MB (may be NaN)."""
@@ -56,8 +57,8 @@ def _row(path: Path) -> dict:
 
 
 def write(rows: Iterable[dict], path: str | os.PathLike) -> None:
-    """Write the table as CSV."""
-    with Path(path).open("w", newline="") as file:
+    """Write the table as CSV; the file appears whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

@@ -18,9 +18,11 @@ SAMPLERS: dict[str, str] = {
     "enumerate": "volumetry.samplers.enumeration",
 }
 """The module of each sampler: ``PARAMETERS[name]`` is its frozen dataclass of parameters, and
-``run(problem, parameters, seed, *, threads=1)`` returns its ``xarray.Dataset``. One that is in
-``STARTS_FROM`` also takes ``sources``, {sampler: its result on the same problem}; one with
-``DEVICES``, the names of those it can compute on, also takes ``device``."""
+``run(problem, parameters, seed, *, threads=1, checkpoint=None)`` returns its ``xarray.Dataset``.
+One that is in ``STARTS_FROM`` also takes ``sources``, {sampler: its result on the same problem};
+one with ``DEVICES``, the names of those it can compute on, also takes ``device``. ``STOPPING``
+names the parameters that only decide when to stop: a run that asks for more of those goes on from
+the checkpoint of one that asked for less."""
 
 STARTS_FROM: dict[str, tuple[str, ...]] = {"joint": ("rewl", "gd", "sgd", "sam")}
 """Samplers that start from results of others: the first is required, the rest serve if they run."""

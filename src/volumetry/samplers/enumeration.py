@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from volumetry.checkpoint import Checkpoint
 from volumetry.jit import borrowed, jit
 from volumetry.networks.engine import commit, evaluate, find_channels, flip, initialise
 from volumetry.networks.layout import (
@@ -43,13 +44,19 @@ PARAMETERS = {"enumerate": EnumerateParameters}
 
 
 def run(
-    problem: Problem, parameters: EnumerateParameters, seed: int = 0, *, threads: int = 1
+    problem: Problem,
+    parameters: EnumerateParameters,
+    seed: int = 0,
+    *,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Exact density of states g(A, Q) of a small network.
 
     Args:
         seed: has no influence.
         threads: parts of the walk that run at a time.
+        checkpoint: of an earlier process.
 
     Returns:
         The common scalars, with errors of zero; over ``A`` (0..n) ``log_g`` and
@@ -83,11 +90,17 @@ def run(
         return counts
 
     progress = Progress("enumerate", "parts")
-    counts = np.zeros((n + 1, n_test + 1), np.int64)
+    checkpoint = checkpoint or Checkpoint()
+    counts = checkpoint.state.get("counts", np.zeros((n + 1, n_test + 1), np.int64))
+    done = int(checkpoint.state.get("done", 0))
     with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, parts, threads):
-            counts += sum(pool.map(walk, range(first, min(first + threads, parts))))
-            progress.update(min(first + threads, parts), parts)
+        while done < parts:
+            some = range(done, min(done + threads, parts))
+            counts = counts + sum(pool.map(walk, some))
+            done = some.stop
+            progress.update(done, parts)
+            if checkpoint.due():
+                checkpoint.keep({"counts": counts, "done": np.int64(done)})
     return _result(counts, network.n_weights)
 
 

@@ -11,7 +11,10 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from volumetry.checkpoint import Arrays, Checkpoint
+from volumetry.memory import require, state_bytes
 from volumetry.networks.layout import make_plan
 from volumetry.progress import Progress
 from volumetry.reweighting import multi_histogram, statistical_inefficiency
@@ -34,6 +37,7 @@ _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
 _TRIALS, _MOST_TRIALS = 4, 16
 _RUNG_SHARE = 0.02
+_WALKERS = ("level", "replica", "heading", "step")  # all of ``Walkers`` but the weights
 
 
 @dataclass
@@ -106,6 +110,15 @@ def fixed_windows(log_weight: np.ndarray, low: np.ndarray) -> Windows:
     return Windows(log_weight.copy(), low, np.zeros(len(low)), np.ones(len(low), np.int64))
 
 
+def _pack(weights: list[np.ndarray]) -> np.ndarray:
+    return np.packbits(np.stack(weights) > 0, axis=-1)
+
+
+def unpack_weights(bits: np.ndarray, n_weights: int) -> np.ndarray:
+    """Weights, int8 (..., n_weights), from ``np.packbits(weights > 0)`` along the last axis."""
+    return 2 * np.unpackbits(bits, axis=-1, count=n_weights).astype(np.int8) - 1
+
+
 class FlatHistogram:
     """The shared stages of one run; holds the walker sets and their memory."""
 
@@ -119,6 +132,7 @@ class FlatHistogram:
         levels: Levels,
         base_weight,
         device: str = "cpu",
+        checkpoint: Checkpoint | None = None,
     ):
         """Set up one walker a set.
 
@@ -129,6 +143,7 @@ class FlatHistogram:
             pool: an executor; walker sets run side by side in it.
             base_weight: (levels,): ln weight that every ensemble of this run shares.
             device: cpu or cuda; nothing that follows depends on it.
+            checkpoint: every ``run`` is a step of it.
         """
         self.name, self.problem, self.network = name, problem, problem.network
         self.parameters, self.seed, self.pool = parameters, seed, pool
@@ -141,6 +156,8 @@ class FlatHistogram:
         self.flips = min(parameters.flips, most - 1 + most % 2)
         self.sweep = max(_LEAST_SWEEP, self.network.n_weights // self.flips)
         self.moves = 0
+        self.checkpoint = checkpoint or Checkpoint()
+        self._behind = False
         train, test = (problem.x_train, problem.y_train), (problem.x_test, problem.y_test)
         self._gpu = None
         if device != "cpu":
@@ -157,9 +174,19 @@ class FlatHistogram:
         self.sets = [make_walkers(self.network, 1) for _ in range(parameters.walkers)]
 
     def run(
-        self, windows: list[Windows], rounds: int, moves, test_low: int | None = None, test_every=0
+        self,
+        windows: list[Windows],
+        rounds: int,
+        moves,
+        test_low: int | None = None,
+        test_every: int = 0,
+        keep_top: bool = False,
     ) -> list[Tally]:
-        """Run every walker set; ``moves`` of a round are one number or one for each window."""
+        """Run every walker set; ``moves`` of a round are one number or one for each window.
+
+        After a run that the checkpoint recalls, weights are known in the last window alone, and
+        only with ``keep_top``; the next run that is not recalled knows them all.
+        """
         moves = np.broadcast_to(moves, len(windows[0].low)).astype(np.int64)
         size = len(self.base_weight)
         tallies = [make_tally(len(own.low), size, self.n_test, rounds) for own in windows]
@@ -169,14 +196,54 @@ class FlatHistogram:
             own = self.memory[r], self.sets[r], windows[r], tallies[r]
             run_rounds(*own, self.levels, np.uint64(self.seed), r, *rest)
 
-        if self._gpu:
-            self._gpu.run_rounds(self.sets, windows, tallies, self.seed, *rest)
+        record = self.checkpoint.recall()
+        if record is not None:
+            self._recall(record, windows, tallies)
         else:
-            list(self.pool.map(one, range(len(self.sets))))
+            if self._behind:
+                self._catch_up()
+            if self._gpu:
+                self._gpu.run_rounds(self.sets, windows, tallies, self.seed, *rest)
+            else:
+                list(self.pool.map(one, range(len(self.sets))))
+            self.checkpoint.add(partial(self._record, windows, tallies, keep_top), self._state)
         self.moves += int(moves.sum()) * rounds * len(windows)
         return tallies
 
+    def _record(self, windows: list[Windows], tallies: list[Tally], keep_top: bool) -> Arrays:
+        """What a run has changed, but for the weights, of which at most the top ones are in it."""
+        record = {field: np.stack([getattr(t, field) for t in tallies]) for field in Tally._fields}
+        record |= {field: np.stack([getattr(w, field) for w in self.sets]) for field in _WALKERS}
+        if windows[0].ln_f.any():
+            record["log_weight"] = np.stack([own.log_weight for own in windows])
+        if keep_top:
+            record["top"] = _pack([w.weights[w.replica[-1]] for w in self.sets])
+        return record
+
+    def _recall(self, record: Arrays, windows: list[Windows], tallies: list[Tally]) -> None:
+        for r, walkers in enumerate(self.sets):
+            for field in Tally._fields:
+                getattr(tallies[r], field)[...] = record[field][r]
+            for field in _WALKERS:
+                getattr(walkers, field)[...] = record[field][r]
+            if "log_weight" in record:
+                windows[r].log_weight[...] = record["log_weight"][r]
+            if "top" in record:
+                weights = unpack_weights(record["top"][r], self.network.n_weights)
+                walkers.weights[walkers.replica[-1]] = weights
+        self._behind = True
+
+    def _state(self) -> Arrays:
+        return {"weights": _pack([walkers.weights for walkers in self.sets])}
+
+    def _catch_up(self) -> None:
+        """Go on where the checkpoint ends."""
+        for walkers, bits in zip(self.sets, self.checkpoint.state["weights"]):
+            walkers.weights[...] = unpack_weights(bits, self.network.n_weights)
+        self._start()
+
     def _start(self) -> None:
+        self._behind = False
         if self._gpu:
             self._gpu.start(self.sets)
         else:
@@ -308,7 +375,7 @@ class FlatHistogram:
         windows = [fixed_windows(weight[None, :], np.zeros(1, np.int64))] * len(self.sets)
         moves = self._odd(self.parameters.rung_sweeps, 32)
         self.run(windows, 8, moves)
-        return self.run(windows, 24, moves), moves
+        return self.run(windows, 24, moves, keep_top=True), moves
 
     def enter(
         self, bounds: list[tuple[int, int]], snapshots: np.ndarray, snapshot_levels: np.ndarray
@@ -325,6 +392,7 @@ class FlatHistogram:
         """
         steps = self.sets[0].step.max()
         if not self._gpu:
+            self._check_memory(len(bounds))
             self.memory = self._make_memory(len(bounds))
         self.sets = [make_walkers(self.network, len(bounds)) for _ in self.sets]
         met = self.coordinate[snapshot_levels]
@@ -346,8 +414,21 @@ class FlatHistogram:
             inside = [distance[range(len(low)), w.level[w.replica]] == 0 for w in self.sets]
             if np.all(inside):
                 return bounds
-            self.run([push] * len(self.sets), 1, self._odd(1, 1))
+            self.run([push] * len(self.sets), 1, self._odd(1, 1), keep_top=True)
         return self.enter([(int(low[0]), int(high[-1]))], snapshots, snapshot_levels)
+
+    def _check_memory(self, windows: int) -> None:
+        """Refuse what would not fit, before it is allocated."""
+        each = state_bytes(self.network, self.n)
+        if self.levels.bins > 1:
+            each += state_bytes(self.network, self.n_test)
+        replicas = windows * len(self.sets)
+        require(
+            replicas * (each + self.network.n_weights),
+            f"{self.name}: {replicas} walkers, {len(self.sets)} in each of {windows} windows,",
+            f"lower samplers.{self.name}.walkers, raise samplers.{self.name}.window_cost, or give "
+            "the job more memory",
+        )
 
     def divide(
         self,
@@ -476,7 +557,10 @@ class FlatHistogram:
         blocks: list[list[Tally]] = []
         note, quiet = "", False
         while True:
-            blocks.append(self.run([windows] * len(self.sets), rounds, moves, test_low, test_every))
+            own = [windows] * len(self.sets)
+            tallies = self.run(own, rounds, moves, test_low, test_every, keep_top=True)
+            # A window visits few of all levels, and there may be hundreds of blocks.
+            blocks.append([t._replace(visits=csr_array(t.visits), changes=None) for t in tallies])
             done = len(blocks)
             if done == p.max_blocks or (done >= p.min_blocks and done % 4 == 0):
                 production = Production(

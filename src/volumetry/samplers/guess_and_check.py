@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from volumetry.checkpoint import Arrays, Checkpoint
 from volumetry.jit import borrowed, inlined, jit
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct, pool_inputs
@@ -55,10 +56,16 @@ class GuessAndCheckParameters:
 
 
 PARAMETERS = {"guess_and_check": GuessAndCheckParameters}
+STOPPING = ("hits", "max_guesses")
 
 
 def run(
-    problem: Problem, parameters: GuessAndCheckParameters, seed: int, *, threads: int = 1
+    problem: Problem,
+    parameters: GuessAndCheckParameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Draw until ``hits`` fits are found or ``max_guesses`` draws are made.
 
@@ -66,6 +73,7 @@ def run(
         problem: examples are checked in the order given.
         seed: 64-bit seed; guess number g is a function of the seed and g alone.
         threads: chunks of guesses that run at a time; the result does not depend on it.
+        checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
         The common scalars; ``hits``; and over ``hit`` the test accuracy of each fit.
@@ -79,8 +87,9 @@ def run(
         return checker.check(seed, first, min(first + _CHUNK, parameters.max_guesses))
 
     progress = Progress("guess and check", "guesses")
-    hits: list[int] = []
-    guesses = 0
+    checkpoint = checkpoint or Checkpoint()
+    hits: list[int] = checkpoint.state.get("hits", np.empty(0)).tolist()
+    guesses = int(checkpoint.state.get("guesses", 0))
     with ThreadPoolExecutor(threads) as pool:
         while guesses < parameters.max_guesses and len(hits) < parameters.hits:
             starts = range(guesses, parameters.max_guesses, _CHUNK)[:threads]
@@ -88,6 +97,12 @@ def run(
                 hits.extend(found.tolist())
             guesses = min(starts[-1] + _CHUNK, parameters.max_guesses)
             progress.update(guesses, parameters.max_guesses, f"{len(hits)} hits")
+            if checkpoint.due():
+                checkpoint.keep(_state(guesses, hits))
+    checkpoint.state = _state(guesses, hits)
+    # An earlier process may have been asked for more.
+    guesses = min(guesses, parameters.max_guesses)
+    hits = [guess for guess in hits if guess < guesses]
     if len(hits) >= parameters.hits:
         hits = hits[: parameters.hits]
         guesses = hits[-1] + 1
@@ -114,6 +129,10 @@ def run(
         {"long_name": "test accuracy of each fit", "units": "1"},
     )
     return result
+
+
+def _state(guesses: int, hits: list[int]) -> Arrays:
+    return {"guesses": np.int64(guesses), "hits": np.array(hits, np.int64)}
 
 
 def guessed_weights(network: Network, seed: int, guess: int) -> np.ndarray:

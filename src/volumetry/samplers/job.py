@@ -3,15 +3,18 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from volumetry import device as devices
 from volumetry import netcdf
+from volumetry.checkpoint import Checkpoint, digest, watch
 from volumetry.networks.architecture import build_network
-from volumetry.provenance import provenance
+from volumetry.provenance import provenance, versions
 from volumetry.samplers.problem import Problem
 
 
@@ -28,6 +31,8 @@ def run_job(
     threads: int = 1,
     device: str = "cpu",
     source_paths: Sequence[str | os.PathLike] = (),
+    checkpoint_path: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
 ) -> xr.Dataset:
     """Run one sampler on one training subset.
 
@@ -43,11 +48,16 @@ def run_job(
         threads: how many the sampler may use; the result does not depend on it.
         device: auto, cpu or cuda; a sampler without ``DEVICES`` uses the CPU in any case.
         source_paths: results of other samplers on the same subset that this one starts from.
+        checkpoint_path: where to keep what is done, and to go on from; the result depends neither
+            on it nor on how often. With a path, the main thread has to call, and a signal of
+            ``checkpoint.SIGNALS`` ends the process.
+        checkpoint_seconds: between two writings.
 
     Returns:
         The sampler's result, with attributes that say where it comes from.
 
     Raises:
+        CheckpointError: another process is computing the same.
         ConfigError: the device is not there.
         NetworkError: the sums of the network could overflow on this dataset.
     """
@@ -56,10 +66,16 @@ def run_job(
     settings = sampler.PARAMETERS[cell["sampler"]](**parameters)
     sources = [netcdf.read(path) for path in source_paths]
     given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
-    device = devices.choose(device, settings.walkers) if hasattr(sampler, "DEVICES") else "cpu"
+    walkers = getattr(settings, "walkers", 0)
+    device = devices.choose(device, walkers) if hasattr(sampler, "DEVICES") else "cpu"
     if device != "cpu":
         given["device"] = device
-    result = sampler.run(problem, settings, seed, threads=threads, **given)
+    key = _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths)
+    with Checkpoint(checkpoint_path, key, checkpoint_seconds) as checkpoint:
+        if checkpoint_path is not None:
+            watch(checkpoint)
+        given["checkpoint"] = checkpoint
+        result = sampler.run(problem, settings, seed, threads=threads, **given)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",
         Conventions="CF-1.11",
@@ -77,6 +93,16 @@ def run_job(
         device=device,
         **provenance(code_digest),
     )
+
+
+def _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths) -> str:
+    """What the steps of a job depend on; not what only decides how many of them there are."""
+    stopping = getattr(sampler, "STOPPING", ())
+    asked = {name: value for name, value in asdict(settings).items() if name not in stopping}
+    sources = [Path(path).read_bytes() for path in source_paths]
+    examples = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
+    kind = type(settings).__name__
+    return digest(kind, layers, asked, seed, device, code_digest, versions(), sources, examples)
 
 
 def load_problem(

@@ -17,10 +17,11 @@ import numpy as np
 import xarray as xr
 from scipy.special import chdtrc, logsumexp
 
+from volumetry.checkpoint import Checkpoint
 from volumetry.errors import DataError
 from volumetry.networks.forward import count_correct
 from volumetry.samplers.chains import Levels
-from volumetry.samplers.flat_histogram import FlatHistogram
+from volumetry.samplers.flat_histogram import FlatHistogram, unpack_weights
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import Production
 
@@ -62,6 +63,7 @@ class JointParameters:
 
 PARAMETERS = {"joint": JointParameters}
 DEVICES = ("cpu", "cuda")
+STOPPING = ("min_blocks", "max_blocks", "tail_error", "accuracy_error")
 
 _LEAST_GROUPS = 5
 
@@ -74,6 +76,7 @@ def run(
     threads: int = 1,
     device: str = "cpu",
     sources: Mapping[str, xr.Dataset],
+    checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Joint density of states over (A, test accuracy), and the tail volumes of trained networks.
 
@@ -81,6 +84,7 @@ def run(
         device: cpu or cuda; the result does not depend on it.
         sources: results of other samplers on the same problem: ``rewl``, and any of ``gd``,
             ``sgd`` and ``sam``.
+        checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
         The common scalars; over ``A`` (n - band..n) and ``accuracy_bin``: ``log_g_joint`` (nats)
@@ -102,9 +106,9 @@ def run(
     networks = _trained(problem, sources)
     base_weight = np.repeat(-log_p, bins)
     with ThreadPoolExecutor(threads) as pool:
-        starts = _starts(problem, parameters, seed, pool, reference, base, device)
+        starts = _starts(problem, parameters, seed, pool, reference, base, device, checkpoint)
         sampler = FlatHistogram(
-            "joint", problem, parameters, seed, pool, levels, base_weight, device
+            "joint", problem, parameters, seed, pool, levels, base_weight, device, checkpoint
         )
         reach = int(networks["hits"].max(initial=0)) // width
         ladder = sampler.explore(starts, depth=parameters.depth, reach=reach)
@@ -185,7 +189,7 @@ def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> dict[str, n
         if "fitted" in result:
             fitted = result["fitted"].values == 1
             for bits in result["weights"].values[fitted]:
-                weights = 2 * np.unpackbits(bits, count=m).astype(np.int8) - 1
+                weights = unpack_weights(bits, m)
                 found["sampler"].append(sampler)
                 found["weights"].append(weights[None])
                 found["hits"].append(
@@ -199,13 +203,14 @@ def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> dict[str, n
 
 
 def _starts(
-    problem, parameters, seed, pool, rewl: xr.Dataset, base: int, device: str
+    problem, parameters, seed, pool, rewl: xr.Dataset, base: int, device: str, checkpoint
 ) -> np.ndarray:
     """One state of the band for each walker set, from the top walkers of rewl."""
     n, m = len(problem.y_train), problem.network.n_weights
-    weights = 2 * np.unpackbits(rewl["state_weights"].values, axis=1, count=m).astype(np.int8) - 1
+    weights = unpack_weights(rewl["state_weights"].values, m)
+    levels, flat = Levels(0, 1, 1), np.zeros(n + 1)
     only_a = FlatHistogram(
-        "joint", problem, parameters, seed, pool, Levels(0, 1, 1), np.zeros(n + 1), device
+        "joint", problem, parameters, seed, pool, levels, flat, device, checkpoint
     )
     if only_a.enter([(base, n)], weights, rewl["state_correct"].values) != [(base, n)]:
         raise DataError("no walker of rewl could be brought to the band of joint: widen the band")

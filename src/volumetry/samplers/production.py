@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import chdtrc
 
 from volumetry.reweighting import (
@@ -68,7 +69,7 @@ class Production:
 
         Args:
             log_weight: (W, levels), fixed.
-            blocks: for each block, the ``chains.Tally`` of each walker set.
+            blocks: for each block, the ``chains.Tally`` of each walker set; visits may be sparse.
             coordinate: (levels,): what the windows are windows of.
         """
         self.blocks, self.n_test = blocks, n_test
@@ -78,13 +79,12 @@ class Production:
 
         def collect(field):
             """Sums over each stretch of each set: (sets * stretches, ...)."""
-            return np.array(
-                [
-                    sum(getattr(blocks[b][r], field) for b in part)
-                    for r in range(sets)
-                    for part in parts
-                ]
-            )
+            sums = [
+                sum(getattr(blocks[b][r], field) for b in part)
+                for r in range(sets)
+                for part in parts
+            ]
+            return np.array([each.toarray() if issparse(each) else each for each in sums])
 
         def regroup(counts):
             pieces = np.array_split(counts.reshape(sets, GROUPS, -1), stretches, axis=1)

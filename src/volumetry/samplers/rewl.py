@@ -18,9 +18,15 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from volumetry.checkpoint import Checkpoint
 from volumetry.progress import Progress
 from volumetry.samplers.chains import Levels, Windows
-from volumetry.samplers.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder
+from volumetry.samplers.flat_histogram import (
+    ROUNDS_A_SWEEP,
+    FlatHistogram,
+    Ladder,
+    unpack_weights,
+)
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import GROUPS, Production, Uniform
 
@@ -65,6 +71,7 @@ class RewlParameters:
 
 PARAMETERS = {"rewl": RewlParameters}
 DEVICES = ("cpu", "cuda")
+STOPPING = ("min_blocks", "max_blocks", "ln_v_error", "accuracy_error")
 
 _ENOUGH_NATS = 0.05
 
@@ -76,6 +83,7 @@ def run(
     *,
     threads: int = 1,
     device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Density of states ln g(A), log-volume and accuracy of the typical interpolator.
 
@@ -83,6 +91,7 @@ def run(
         seed: 64-bit seed; the result depends on it and on the problem and parameters alone.
         threads: walker sets that run at a time.
         device: cpu or cuda; the result does not depend on it.
+        checkpoint: of an earlier process; the result does not depend on it either.
 
     Returns:
         The common scalars and, over ``A`` (0..n): ``log_g``, its error, visits, and the mean test
@@ -93,7 +102,15 @@ def run(
     with ThreadPoolExecutor(threads) as pool:
         levels = Levels(base=0, bins=1, width=1)
         sampler = FlatHistogram(
-            "rewl", problem, parameters, seed, pool, levels, np.zeros(n + 1), device
+            "rewl",
+            problem,
+            parameters,
+            seed,
+            pool,
+            levels,
+            np.zeros(n + 1),
+            device,
+            checkpoint,
         )
         uniform, last = draw_bulk(sampler, parameters.bulk_draws)
         ladder = sampler.explore(last, uniform)
@@ -139,6 +156,10 @@ def run(
 
 def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
     """Plain uniform draws, shared among the groups; also the last weights of each set."""
+    recalled = sampler.checkpoint.recall()
+    if recalled is not None:
+        last = unpack_weights(recalled.pop("last"), sampler.network.n_weights)
+        return Uniform(**recalled), last
     groups = len(sampler.sets) * GROUPS
     each = -(-draws // groups)
     visits, tests, test_sum = np.zeros((3, groups, sampler.n + 1), np.int64)
@@ -151,7 +172,9 @@ def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
         return weights[-1]
 
     last = np.array(list(sampler.pool.map(one, range(len(sampler.sets)))))
-    return Uniform(visits, tests, test_sum), last
+    counts = {"visits": visits, "tests": tests, "test_sum": test_sum}
+    sampler.checkpoint.add(lambda: counts | {"last": np.packbits(last > 0, axis=1)}, dict)
+    return Uniform(**counts), last
 
 
 class Learned:

@@ -26,11 +26,13 @@ import numpy as np
 import torch
 import xarray as xr
 
+from volumetry.checkpoint import Checkpoint
 from volumetry.errors import ConfigError
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
 from volumetry.progress import Progress
 from volumetry.samplers import _binary_model as model
+from volumetry.samplers._training_state import pack, unpack
 from volumetry.samplers.problem import Problem, common_result
 
 SELECTIONS = ("first_fit", "final", "best_validation")
@@ -102,6 +104,8 @@ class SamParameters(SgdParameters):
 
 
 PARAMETERS = {"gd": GdParameters, "sgd": SgdParameters, "sam": SamParameters}
+DEVICES = ("cpu", "cuda")
+STOPPING = ("max_epochs",)
 
 
 @dataclass
@@ -137,7 +141,15 @@ class Trained:
             self.epoch[state], self.weights[state] = self.epochs, self.last
 
 
-def run(problem: Problem, parameters: GdParameters, seed: int, *, threads: int = 1) -> xr.Dataset:
+def run(
+    problem: Problem,
+    parameters: GdParameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+) -> xr.Dataset:
     """Train ``parameters.networks`` networks and measure those that fit the training set.
 
     Args:
@@ -145,6 +157,9 @@ def run(problem: Problem, parameters: GdParameters, seed: int, *, threads: int =
         parameters: of gd, sgd or sam: its type says which.
         seed: at least 0; each network has its own stream of random numbers derived from it.
         threads: not used; one thread is always enough, and makes the sums reproducible.
+        device: cpu or cuda. Sums in single precision are rounded differently there: other networks
+            come of it, as likely as these.
+        checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
         The common scalars: the mean selected test accuracy (a fraction) over the networks that
@@ -163,15 +178,17 @@ def run(problem: Problem, parameters: GdParameters, seed: int, *, threads: int =
             f"and none are left beside the {len(problem.y_train)} used: lower n, or set selection "
             "to first_fit or final"
         )
-    trained = train(problem, parameters, seed, range(parameters.networks))
+    trained = train(problem, parameters, seed, range(parameters.networks), checkpoint, device)
     return _result(problem, parameters, trained)
 
 
 @contextmanager
 def _one_thread():
-    """Torch on one thread, and the caller's setting again afterwards."""
+    """Torch on one thread, and the caller's setting again afterwards; a GPU sums reproducibly."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
@@ -180,7 +197,12 @@ def _one_thread():
 
 @_one_thread()
 def train(
-    problem: Problem, parameters: GdParameters, seed: int, networks: Iterable[int]
+    problem: Problem,
+    parameters: GdParameters,
+    seed: int,
+    networks: Iterable[int],
+    checkpoint: Checkpoint | None = None,
+    device: str = "cpu",
 ) -> list[Trained]:
     """Train the networks with the given indices side by side, and return what is kept of each."""
     network = problem.network
@@ -188,22 +210,27 @@ def train(
         np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(index,))))
         for index in networks
     ]
-    latents = torch.stack([model.initial_latents(network, rng) for rng in generators])
+    latents = torch.stack([model.initial_latents(network, rng) for rng in generators]).to(device)
     adam = model.Adam(latents, parameters.learning_rate, parameters.weight_decay)
-    x = model.as_images(network, problem.x_train, like=problem.x_train)
-    y = torch.from_numpy(problem.y_train.astype(np.int64))
-    x_validation = model.as_images(network, problem.x_validation, like=problem.x_train)
+    x = model.as_images(network, problem.x_train, like=problem.x_train).to(device)
+    y = torch.from_numpy(problem.y_train.astype(np.int64)).to(device)
+    x_validation = model.as_images(network, problem.x_validation, like=problem.x_train).to(device)
     trained = [Trained() for _ in generators]
     running = trained
     progress = Progress(_name(parameters), "epochs")
+    checkpoint = checkpoint or Checkpoint()
+    epoch = 0
+    if 0 < checkpoint.state.get("epoch", 0) <= parameters.max_epochs:
+        epoch, running, generators = unpack(checkpoint.state, trained, generators, adam)
 
-    for epoch in range(1, parameters.max_epochs + 1):
+    while running and epoch < parameters.max_epochs:
+        epoch += 1
         for batch in _batches(parameters, len(y), generators):
             adam.step(_direction(network, parameters, adam.latents, x[batch], y[batch]))
 
         weights = model.binarise(adam.latents)
         may_fit = _may_fit(network, weights, x, y)
-        signs = weights.numpy().astype(np.int8)
+        signs = weights.cpu().numpy().astype(np.int8)
         fitting = []
         for row, kept in enumerate(running):
             kept.epochs, kept.last = epoch, signs[row]
@@ -220,8 +247,6 @@ def train(
             not kept.fitted or epoch < kept.epoch["first_fit"] + parameters.extra_epochs
             for kept in running
         ]
-        if not any(unfinished):
-            break
         if not all(unfinished):
             running = list(compress(running, unfinished))
             generators = list(compress(generators, unfinished))
@@ -230,6 +255,9 @@ def train(
         progress.update(
             epoch, parameters.max_epochs, f"{n_fitted} of {len(trained)} networks fitted so far"
         )
+        if checkpoint.due():
+            checkpoint.keep(pack(epoch, trained, running, generators, adam))
+    checkpoint.state = pack(epoch, trained, running, generators, adam)
     return trained
 
 
@@ -269,10 +297,10 @@ def _may_fit(
 
     It stops at the first block of examples that rules all of them out.
     """
-    fits = torch.ones(len(weights), dtype=torch.bool)
+    fits = torch.ones(len(weights), dtype=torch.bool, device=weights.device)
     for x_block, y_block in zip(x.split(_SCREENING_BLOCK), y.split(_SCREENING_BLOCK)):
         logits = model.logits(network, weights, x_block.expand(len(weights), *x_block.shape))
-        right = logits[:, torch.arange(len(y_block)), y_block]
+        right = logits[:, torch.arange(len(y_block), device=y.device), y_block]
         slack = _SCREENING_SLACK * logits.abs().amax(dim=(1, 2)).unsqueeze(1)
         fits &= (right >= logits.amax(dim=2) - slack).all(dim=1)
         if not fits.any():
@@ -287,7 +315,7 @@ def _accuracy(
     if not len(y):
         return np.full(len(weights), np.nan)
     logits = model.logits(network, weights, x.expand(len(weights), *x.shape))
-    return (logits.argmax(dim=2).numpy() == y).mean(axis=1)
+    return (logits.argmax(dim=2).cpu().numpy() == y).mean(axis=1)
 
 
 def _name(parameters: GdParameters) -> str:
