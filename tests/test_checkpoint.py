@@ -274,9 +274,15 @@ while True:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize(
-    ("mode", "kept"), [("add", ([5], 15)), ("poll", ([], 25)), ("none", ([], None))]
+    ("mode", "kept", "number"),
+    [
+        ("add", ([5], 15), signal.SIGTERM),
+        ("add", ([5], 15), signal.SIGUSR1),
+        ("poll", ([], 25), signal.SIGINT),
+        ("poll", ([], 25), signal.SIGTERM),
+        ("none", ([], None), signal.SIGUSR1),
+    ],
 )
 def test_a_signal_ends_a_job_after_keeping_what_there_is(mode, kept, number, tmp_path):
     command = [sys.executable, "-c", JOB, mode, tmp_path / "job"]

@@ -78,15 +78,15 @@ def test_a_full_disk(study, small_disk):
     study.fails(r"No space left on device|cannot be written")
     assert not list((study.path / "results").rglob(".*.nc"))
     small_disk("size=100m")
-    study.completes("--rerun-incomplete")
+    study.completes()
 
 
 def test_a_read_only_folder(study, small_disk):
     small_disk("size=100m")
     small_disk("ro")
-    study.fails(r"Read-only file system")
+    study.fails(r"results_dir = results: results is no folder that can be written to; make it one")
     small_disk("rw")
-    study.completes("--rerun-incomplete")
+    study.completes()
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -100,9 +100,11 @@ def test_a_killed_snakemake(study):
     wait_for(study.path / "results" / "datasets" / "small.nc", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    study.fails("Directory cannot be locked", "--unlock")
-    assert study.run("--unlock").returncode == 0
-    study.completes("--rerun-incomplete")
+    again = study.run()
+    if again.returncode:  # killed while it held the lock
+        assert "Directory cannot be locked" in again.stdout + again.stderr
+        assert study.run("--unlock").returncode == 0
+    study.completes()
 
 
 def test_a_second_snakemake_is_refused_and_harms_nothing(study):
@@ -130,7 +132,9 @@ def test_a_damaged_result(study, name, harm):
     study.fails(rf"{re.escape(name)} cannot be read as NetCDF .*: delete it and run again")
     path.unlink()
     study.completes()
-    assert study.files == expected
+    # What nothing needs any more is not made anew.
+    assert study.files.items() <= expected.items()
+    assert {name.parts[0] for name in study.files} >= {"runs", "study.nc", "charts"}
 
 
 def test_clocks_that_jump(study):
@@ -141,18 +145,16 @@ def test_clocks_that_jump(study):
     for path in sorted((study.path / "results").rglob("*")):
         when = time.time() + chance.uniform(-3e7, 3e7)
         os.utime(path, (when, when))
-    study.completes("--rerun-incomplete")
+    study.completes()
     assert study.files == expected
 
 
 def test_a_job_that_would_not_fit_into_memory_is_refused(study):
-    rewl = {"walkers": 100_000_000, "flips": 1, "bulk_draws": 1}
-    started = time.monotonic()
+    rewl = {"walkers": 100_000_000}
     study.fails(
         r"rewl: .* walkers.* would take [\d.]+ GB of memory, and [\d.]+ GB are free: lower",
         config=CONFIG | {"samplers": {"rewl": rewl}},
     )
-    assert time.monotonic() - started < 60
     study.completes(config=CONFIG | {"samplers": {"guess_and_check": {"max_guesses": 1000}}})
 
 

@@ -81,7 +81,6 @@ def test_fifty_kills_change_nothing(tmp_path):
     while True:
         study = killed.start(
             CONFIG,
-            "--rerun-incomplete",
             "--keep-going",
             source=ROOT / "src",
             start_new_session=True,

@@ -63,7 +63,7 @@ class Checkpoint:
         self.state: Arrays = {}
         self._key, self._seconds = key.encode() + b"\n", seconds
         self._lock, self._kept = threading.Lock(), threading.Event()
-        self._wanted = self._polled = self._complained = False
+        self._wanted = self._complained = False
         self._old: list[Arrays] = []
         self._new: list[Arrays] = []
         self._next = 0
@@ -104,12 +104,12 @@ class Checkpoint:
         with self._lock:
             self._new.append(make_record())
             self.state = make_state()
-            if self._is_time():
+            if self._wanted or self._is_time():
                 self._write()
+        self._kept.set()
 
     def due(self) -> bool:
         """Whether ``keep`` should be called now; asked between steps that need no record."""
-        self._polled = True
         return self._path is not None and (self._wanted or self._is_time())
 
     def keep(self, state: Arrays) -> None:
@@ -132,15 +132,15 @@ class Checkpoint:
                     self._records_path.unlink(missing_ok=True)
 
     def stop(self, patience: float = _PATIENCE) -> bool:
-        """Write what there is, or give the running step a while to; whether anything is kept."""
+        """Write what there is, or let the first step end for a while; whether anything is kept."""
         if self._path is None:
             return False
         self._wanted = True
-        if self._polled:
+        if not self._new and not self._count:
+            self._kept.clear()
             self._kept.wait(patience)
-            return bool(self._size)
         with self._lock:
-            if self.state:
+            if self._new:
                 self._write()
         return bool(self._size)
 

@@ -9,6 +9,21 @@ from pathlib import Path
 from volumetry.errors import StorageError
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Make sure that files can be made in a folder, or where it is to be made.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    folder = Path(folder)
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise StorageError(
+            f"results_dir = {folder}: {nearest} is no folder that can be written to; make it one, "
+            "or choose another results_dir"
+        )
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary file that takes the place of ``path`` at the end, whole and on the disk.

@@ -5,11 +5,13 @@ from pathlib import Path
 from volumetry.config import Run, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
+from volumetry.files import check_writable
 from volumetry.provenance import code_digest, job_seed
 from volumetry.samplers import SAMPLERS, STARTS_FROM
 
 try:
     STUDY = resolve(config, workflow.source_path("../schemas/config.schema.yaml"))
+    check_writable(STUDY.config["results_dir"])
 except VolumetryError as error:
     # Not a WorkflowError: Snakemake would add lines of this file, and the mistake is not here.
     raise SystemExit(f"Error in the configuration:\n{error}") from None

@@ -165,6 +165,7 @@ class FlatHistogram:
 
             self._gpu = Chains(self.network, train, test, self.flips, levels, device)
         else:
+            self._check_memory(parameters.walkers, 1)
             plans = make_plan(self.network, *train), make_plan(self.network, *test)
             self._make_memory = lambda replicas: [
                 make_memory(self.network, *plans, replicas, self.flips, levels.bins)
@@ -392,7 +393,7 @@ class FlatHistogram:
         """
         steps = self.sets[0].step.max()
         if not self._gpu:
-            self._check_memory(len(bounds))
+            self._check_memory(len(self.sets), len(bounds))
             self.memory = self._make_memory(len(bounds))
         self.sets = [make_walkers(self.network, len(bounds)) for _ in self.sets]
         met = self.coordinate[snapshot_levels]
@@ -417,15 +418,14 @@ class FlatHistogram:
             self.run([push] * len(self.sets), 1, self._odd(1, 1), keep_top=True)
         return self.enter([(int(low[0]), int(high[-1]))], snapshots, snapshot_levels)
 
-    def _check_memory(self, windows: int) -> None:
+    def _check_memory(self, walkers: int, windows: int) -> None:
         """Refuse what would not fit, before it is allocated."""
         each = state_bytes(self.network, self.n)
         if self.levels.bins > 1:
             each += state_bytes(self.network, self.n_test)
-        replicas = windows * len(self.sets)
         require(
-            replicas * (each + self.network.n_weights),
-            f"{self.name}: {replicas} walkers, {len(self.sets)} in each of {windows} windows,",
+            walkers * windows * (each + self.network.n_weights),
+            f"{self.name}: {walkers * windows} walkers, {walkers} in each of {windows} windows,",
             f"lower samplers.{self.name}.walkers, raise samplers.{self.name}.window_cost, or give "
             "the job more memory",
         )
