@@ -11,6 +11,8 @@ rule save_config:
         f"{R}/benchmarks/save_config.tsv"
     conda:
         "../../envs/volumetry.yaml"
+    # First of all: volumetry.monitor learns from this file what the study consists of.
+    priority: 2
     threads: 1
     resources:
         mem_mb=500,
