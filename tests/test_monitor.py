@@ -313,7 +313,8 @@ def test_the_terminal_view_says_what_is_known(mixed):
     assert "the data are damaged" in text and "KeyError: 'x'" in text
     rows = [line.split() for line in lines]
     assert ["test", "accuracy", "gd", "0.900", "–"] in rows
-    assert ["advantage", "gd", "+0.300", "–"] in rows
+    assert ["advantage", "gd", "+0.300",
+        "−3.50", "–"] in rows
     assert ["ln", "V", "(nats)", "rewl", "-3.50", "–"] in rows
 
 
@@ -329,6 +330,7 @@ def test_the_page_shows_the_same_and_reloads_until_the_end(mixed):
         "the data are damaged",
         "not converged: 1 of 2 fitted",
         "+0.300",
+        "−3.50",
         'id="log_volume-spec"',
         'id="advantage-spec"',
     ):

@@ -35,20 +35,20 @@ def render(snapshot: Snapshot, reload: float) -> str:
     return offline.render(
         "monitor.html.j2",
         sections(study, shown),
-        folder=str(snapshot.folder),
+        folder=str(snapshot.folder.absolute()),
         at=time.strftime("%d %b %Y %H:%M:%S %Z", time.localtime(snapshot.time)),
         reload=None if snapshot.complete else max(1, round(reload)),
         fraction=words.fraction_done(snapshot),
         headline=words.headline(snapshot),
         time_left=words.time_left(snapshot),
         header=header,
-        counts=[[style(row[0]).label, *row[1:]] for row in rows],
+        counts=rows,
         jobs={
             state: [_row(job) for job in words.among(snapshot, state)]
             for state in ("failed", "running", "stalled")
         },
         bad=[
-            {"place": job.place, "kind": style(job.kind).label, "said": job.said}
+            {"place": job.place, "kind": job.kind, "said": job.said or job.verdict}
             for job in snapshot.runs
             if job.verdict in ("not converged", UNREADABLE)
         ],
@@ -60,15 +60,14 @@ def render(snapshot: Snapshot, reload: float) -> str:
 
 def _row(job) -> dict[str, str]:
     """What the tables say of a job that is not done."""
-    line = job.progress
-    known = line is not None and line.left is not None
+    line, left = job.progress, words.at_most_left(job)
     return {
         "place": job.place,
-        "kind": style(job.kind).label,
+        "kind": job.kind,
         "stage": words.stage(job),
         "done": f"{line.fraction:.0%}" if line else "",
         "rate": words.rate(job),
-        "left": words.duration(line.left) if known else "",
+        "left": "" if left is None else words.duration(left),
         "note": line.note if line else "",
         "silent": words.duration(job.silent),
         "kept": "" if job.kept is None else words.duration(job.kept),

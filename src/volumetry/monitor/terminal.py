@@ -24,7 +24,7 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
         f"{snapshot.folder}, {time.strftime('%d %b %Y %H:%M:%S', time.localtime(snapshot.time))}",
         f"[{'#' * full}{'-' * (_BAR - full)}]",
         words.headline(snapshot),
-        *textwrap.wrap(words.time_left(snapshot), width, break_long_words=False),
+        *_wrapped(words.time_left(snapshot), width),
         "",
     ]
     header, rows = words.table_of_counts(snapshot)
@@ -33,7 +33,7 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
         jobs = words.among(snapshot, state)
         lines += ["", state.capitalize()] if jobs else []
         for job in jobs[:_MOST_JOBS]:
-            lines += [f"  {job.place} · {job.kind}", f"      {describe(job)}"]
+            lines += [f"  {job.place} · {job.kind}", *_wrapped(describe(job), width, " " * 6)]
         if len(jobs) > _MOST_JOBS:
             lines.append(f"  and {len(jobs) - _MOST_JOBS:,} more")
     curves = list(words.curves(snapshot.study))
@@ -51,14 +51,14 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
 
 
 def _under_way(job: Job) -> str:
-    said, line = [words.stage(job)], job.progress
+    said, line, left = [words.stage(job)], job.progress, words.at_most_left(job)
     if line:
         said[0] += f": {line.fraction:.0%}"
         said.append(words.rate(job))
-        if line.left is not None:
-            said.append(f"at most {words.duration(line.left)} left")
-        if line.note:
-            said.append(line.note)
+    if left is not None:
+        said.append(f"at most {words.duration(left)} left")
+    if line and line.note:
+        said.append(line.note)
     said.append(f"last word {words.duration(job.silent)} ago")
     if job.kept is not None:
         said.append(f"checkpoint {words.duration(job.kept)} ago")
@@ -67,6 +67,12 @@ def _under_way(job: Job) -> str:
 
 def _failed(job: Job) -> str:
     return f"{job.said} ({words.duration(job.silent)} ago)"
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+    )
 
 
 def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:

@@ -47,13 +47,14 @@ def time_left(snapshot: Snapshot) -> str:
     if fraction_done(snapshot) == 1:
         return "Every run is done; the report follows."
     running = sum(job.state == "running" for job in snapshot.runs)
+    about = "At least" if left.unknown else "About"
     if not left.work:
         said = "Time left unknown so far."
     elif left.wall is None:
-        said = f"About {duration(left.work)} of work left, and nothing runs."
+        said = f"{about} {duration(left.work)} of work left, and nothing runs."
     else:
         together = f"with {running} run{'s' * (running != 1)} at a time"
-        said = f"About {duration(left.wall)} left {together}."
+        said = f"{about} {duration(left.wall)} left {together}."
     if left.timed:
         said += f" Judged by {left.timed:,} finished run{'s' * (left.timed != 1)}."
     if left.unknown:
@@ -73,7 +74,7 @@ def table_of_counts(snapshot: Snapshot) -> tuple[list[str], list[list[str]]]:
         ]
         for kind, count in snapshot.counts.items()
     ]
-    return ["jobs", *STATES, "all", "of the done"], rows
+    return ["kind", *STATES, "all", "of the done"], rows
 
 
 def among(snapshot: Snapshot, state: str) -> list[Job]:
@@ -89,6 +90,11 @@ def stage(job: Job) -> str:
 def rate(job: Job) -> str:
     """How fast a job is at it."""
     return f"{job.progress.rate:,.3g} {job.progress.unit}/s" if job.progress else ""
+
+
+def at_most_left(job: Job) -> float | None:
+    """Most seconds that a stage under way has left; None if unknown."""
+    return job.progress.left if job.progress and job.state == "running" else None
 
 
 class Curves(NamedTuple):
