@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from repository import ROOT, Repository
 
 from volumetry import netcdf
 from volumetry.config import CELL, Run, grid
@@ -22,7 +23,6 @@ from volumetry.monitor.state import UNREADABLE, Job, Reader, time_left
 from volumetry.progress import Line, Progress, parse
 from volumetry.samplers.problem import common_result
 
-ROOT = Path(__file__).parents[1]
 CONFIG = {
     "replicates": 2,
     "datasets": {"small": {"n": [4, 8]}},
@@ -149,6 +149,19 @@ def test_a_checkpoint_is_a_sign_of_life_and_so_is_a_long_step(results):
     assert Reader(results.folder).read().runs[2].state == "running"
 
 
+def test_a_job_that_was_stopped_says_so_at_once(results):
+    """As ``checkpoint.watch`` says it."""
+    script = (
+        "import os, signal, time\nfrom volumetry.checkpoint import Checkpoint, watch\n"
+        "watch(Checkpoint()), os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)\n"
+    )
+    stopped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    results.log(run_of("gd"), f"{PROGRESS}\n{stopped.stderr}")
+    job = Reader(results.folder).read().runs[0]
+    assert job.state == "stalled" and job.said.startswith("Stopped by SIGTERM: nothing was kept")
+    assert job.said in terminal.view(Reader(results.folder).read())
+
+
 def test_a_job_that_goes_on_after_an_error_has_not_failed(results):
     results.log(run_of("gd"), f"Error: of an earlier attempt\n{PROGRESS}\n")
     assert Reader(results.folder).read().runs[0].state == "running"
@@ -203,7 +216,7 @@ def test_no_file_makes_the_monitor_fail(mixed):
     rng = random.Random(0)
     files = [path for path in mixed.folder.rglob("*") if path.is_file()]
     whole = {path: path.read_bytes() for path in files if path.name != "config.yaml"}
-    for _ in range(20):
+    for _ in range(12):
         for path in (chosen := rng.sample(list(whole), 3)):
             damaged = bytearray(whole[path][: rng.randrange(len(whole[path]))])
             for k in rng.sample(range(len(damaged)), min(len(damaged), 5)):
@@ -313,8 +326,7 @@ def test_the_terminal_view_says_what_is_known(mixed):
     assert "the data are damaged" in text and "KeyError: 'x'" in text
     rows = [line.split() for line in lines]
     assert ["test", "accuracy", "gd", "0.900", "–"] in rows
-    assert ["advantage", "gd", "+0.300",
-        "−3.50", "–"] in rows
+    assert ["advantage", "gd", "+0.300", "–"] in rows
     assert ["ln", "V", "(nats)", "rewl", "-3.50", "–"] in rows
 
 
@@ -391,9 +403,10 @@ def test_an_interrupt_and_an_unwritable_page_are_no_traceback(mixed, capsys, mon
     def interrupt(seconds):
         raise KeyboardInterrupt
 
+    (tmp_path / "file").touch()
     monkeypatch.setattr(time, "sleep", interrupt)
     assert main([str(mixed.folder), "--watch", "5"]) == 0
-    assert main([str(mixed.folder), "--html", str(tmp_path / "no" / "page.html")]) == 1
+    assert main([str(mixed.folder), "--html", str(tmp_path / "file" / "page.html")]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -440,18 +453,10 @@ def test_a_real_study_is_watched_from_start_to_end(tmp_path):
     config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
     config["datasets"]["digits_0v7"]["n"] = [4]
     config["samplers"] = {name: config["samplers"][name] for name in ("gd", "rewl")}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
+    repository = Repository(tmp_path)
     folder = tmp_path / "results" / "smoke"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
-    command += ["--directory", tmp_path, "--configfile", tmp_path / "study.yaml"]
-    with (tmp_path / "output").open("w") as output:
-        study = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    # The kernels of the package that is tested are compiled already.
+    study = repository.start(config, source=ROOT / "src", stderr=subprocess.DEVNULL)
     reader, done, states = Reader(folder), [], set()
     while study.poll() is None:
         time.sleep(0.5)
@@ -463,7 +468,7 @@ def test_a_real_study_is_watched_from_start_to_end(tmp_path):
         assert terminal.view(snapshot)
         done.append(sum(job.state == "done" for job in snapshot.runs))
         states |= {job.state for job in snapshot.runs}
-    assert study.returncode == 0, (tmp_path / "output").read_text()
+    assert study.communicate() and study.returncode == 0
     assert done == sorted(done) and len(set(done)) > 1 and len(done) > 5
     assert states == {"waiting", "running", "done"}
     before = digests(tmp_path)

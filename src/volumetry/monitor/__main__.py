@@ -6,10 +6,10 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from volumetry.errors import DataError, VolumetryError
+from volumetry.files import replacing
 from volumetry.monitor import terminal
 from volumetry.monitor.state import Reader, Snapshot
 
@@ -112,14 +112,8 @@ def _write(snapshot: Snapshot, path: Path, reload: float) -> None:
     """Write the page; a browser that reloads meets the old one or the new one, whole."""
     from volumetry.monitor import page  # slow to import, and often not needed
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page.render(snapshot, reload), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise DataError(f"{path} cannot be written ({error}): name another file") from None
 
 
 if __name__ == "__main__":

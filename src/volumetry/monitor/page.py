@@ -68,7 +68,7 @@ def _row(job) -> dict[str, str]:
         "done": f"{line.fraction:.0%}" if line else "",
         "rate": words.rate(job),
         "left": "" if left is None else words.duration(left),
-        "note": line.note if line else "",
+        "notes": words.notes(job),
         "silent": words.duration(job.silent),
         "kept": "" if job.kept is None else words.duration(job.kept),
         "said": job.said,

@@ -32,6 +32,7 @@ SILENCE = 120.0
 _STEPS_OF_SILENCE = 3
 _TAIL_BYTES = 16384
 _CHECKPOINT = "{dataset}/{architecture}/{n}/{replicate}/{sampler}"
+_STOPPED = "Stopped by SIG"  # what ``checkpoint.watch`` says
 _REPORT = {
     "aggregate_runs": "study.nc",
     "collect_seconds": "seconds.csv",
@@ -50,8 +51,8 @@ class Job:
         place: what tells it apart from the others of its kind, in words.
         state: one of ``STATES``.
         run: its cell; None if it is no sampler's.
-        said: the verdict of a finished run in full, the error of a failed job, else the last line
-            of its log that is not about progress.
+        said: the verdict of a finished run in full, the error of a failed job, else what its log
+            says after the last progress, if anything.
         verdict: of a finished run: converged, not converged, censored, or ``UNREADABLE``.
         progress: the last progress in its log, if any.
         silent: seconds since its log or checkpoint changed; None without a log.
@@ -170,7 +171,7 @@ class Reader:
             Job(run.sampler, place, "waiting", run),
             self._path("runs", run, "nc"),
             self._path("logs/runs", run, "log"),
-            [self._path("checkpoints", run, end, _CHECKPOINT) for end in ("state", "records")],
+            self._path("checkpoints", run, "state", _CHECKPOINT),
         )
 
     def _preparations(self, config: dict) -> list[Job]:
@@ -208,7 +209,7 @@ class Reader:
         ]
 
     def _job(
-        self, job: Job, output: Path, log: Path, checkpoints: Iterable[Path] = (), since=0.0
+        self, job: Job, output: Path, log: Path, checkpoint: Path | None = None, since: float = 0.0
     ) -> Job:
         """``job`` with its state, by its files; those older than ``since`` do not count."""
         if _changed(output) >= since:
@@ -217,13 +218,14 @@ class Reader:
         words = self._cached(log, _read_log) if heard >= since else None
         if words is None:
             return job
-        kept = max(map(_changed, checkpoints), default=-math.inf)
+        kept = _changed(checkpoint) if checkpoint else -math.inf
         silent = max(0.0, self._now - max(heard, kept))
         rate = words.progress.rate if words.progress else 0.0
         patience = max(SILENCE, _STEPS_OF_SILENCE / rate if rate > 0 else 0.0)
+        stalled = silent > patience or words.last.startswith(_STOPPED)
         return replace(
             job,
-            state="failed" if words.failure else "running" if silent <= patience else "stalled",
+            state="failed" if words.failure else "stalled" if stalled else "running",
             said=words.failure or words.last,
             progress=words.progress,
             silent=silent,
@@ -311,7 +313,7 @@ def _judge(runs: list[Job], study: xr.Dataset | None) -> list[Job]:
 
 
 class _Words(NamedTuple):
-    """What a log says last: progress, an error (empty if none since), any other line."""
+    """What a log says last: progress, and since then an error and any other line."""
 
     progress: Line | None
     failure: str
@@ -326,7 +328,7 @@ def _read_log(path: Path) -> _Words:
     line, failure, last, tracing = None, "", "", False
     for words in text.splitlines():
         if found := parse(words):
-            line, failure = found, ""
+            line, failure, last = found, "", ""
         elif words.startswith("Error: "):
             failure = words.removeprefix("Error: ")
         elif words.startswith("Traceback (most recent call last):"):

@@ -51,14 +51,13 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
 
 
 def _under_way(job: Job) -> str:
-    said, line, left = [words.stage(job)], job.progress, words.at_most_left(job)
-    if line:
-        said[0] += f": {line.fraction:.0%}"
+    said, left = [words.stage(job)], words.at_most_left(job)
+    if job.progress:
+        said[0] += f": {job.progress.fraction:.0%}"
         said.append(words.rate(job))
     if left is not None:
         said.append(f"at most {words.duration(left)} left")
-    if line and line.note:
-        said.append(line.note)
+    said += words.notes(job)
     said.append(f"last word {words.duration(job.silent)} ago")
     if job.kept is not None:
         said.append(f"checkpoint {words.duration(job.kept)} ago")

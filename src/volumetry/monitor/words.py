@@ -84,7 +84,12 @@ def among(snapshot: Snapshot, state: str) -> list[Job]:
 
 def stage(job: Job) -> str:
     """What a job is doing, or did last."""
-    return job.progress.label if job.progress else job.said or "started"
+    return job.progress.label if job.progress else "started"
+
+
+def notes(job: Job) -> list[str]:
+    """What else its log says: the note of the progress, and what came after it."""
+    return [text for text in (job.progress and job.progress.note, job.said) if text]
 
 
 def rate(job: Job) -> str:
