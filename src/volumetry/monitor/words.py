@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from volumetry.monitor.state import STATES, UNREADABLE, Job, Snapshot
@@ -124,20 +125,18 @@ def curves(study: xr.Dataset | None) -> Iterator[Curves]:
         for architecture in study["architecture"].values:
             part = study.sel(dataset=dataset, architecture=architecture)
             present = part["converged"].notnull().any(["replicate", "sampler"])
-            part = part.isel(n=present.values)
+            part = part.isel(n=present.values).transpose("sampler", "n", ...)
             rows = [
-                (quantity, str(sampler), [_number(here.sel(n=n), name, form) for n in part["n"]])
+                (quantity, str(sampler), [_number(*pair, form) for pair in zip(values, good)])
                 for name, (quantity, form) in _QUANTITIES.items()
-                for sampler in part["sampler"].values
-                if (here := part.sel(sampler=sampler))[name].notnull().any()
-                and (name != "advantage" or sampler in TRAINED)
+                for sampler, values, good in zip(
+                    part["sampler"].values, part[name].values, part[f"{name}_converged"].values
+                )
+                if np.isfinite(values).any() and (name != "advantage" or sampler in TRAINED)
             ]
             if rows:
                 yield Curves(f"{dataset} · {architecture}", part["n"].values.tolist(), rows)
 
 
-def _number(point: xr.Dataset, name: str, form: str) -> str:
-    value = point[name].item()
-    if value != value:
-        return "–"
-    return f"{value:{form}}{'*' * (point[f'{name}_converged'].item() == 0)}"
+def _number(value: float, converged: float, form: str) -> str:
+    return f"{value:{form}}{'' if converged else '*'}" if np.isfinite(value) else "–"
