@@ -9,10 +9,10 @@ rule save_config:
         f"{R}/logs/save_config.log",
     benchmark:
         f"{R}/benchmarks/save_config.tsv"
-    conda:
-        "../../envs/volumetry.yaml"
     # First of all: volumetry.monitor learns from this file what the study consists of.
     priority: 2
+    conda:
+        "../../envs/volumetry.yaml"
     threads: 1
     resources:
         mem_mb=500,
