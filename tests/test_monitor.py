@@ -455,20 +455,20 @@ def test_a_real_study_is_watched_from_start_to_end(tmp_path):
     config["samplers"] = {name: config["samplers"][name] for name in ("gd", "rewl")}
     repository = Repository(tmp_path)
     folder = tmp_path / "results" / "smoke"
-    # The kernels of the package that is tested are compiled already.
-    study = repository.start(config, source=ROOT / "src", stderr=subprocess.DEVNULL)
     reader, done, states = Reader(folder), [], set()
-    while study.poll() is None:
-        time.sleep(0.5)
-        try:
-            snapshot = reader.read()
-        except DataError as error:
-            assert "is not there" in str(error) and not done
-            continue
-        assert terminal.view(snapshot)
-        done.append(sum(job.state == "done" for job in snapshot.runs))
-        states |= {job.state for job in snapshot.runs}
-    assert study.communicate() and study.returncode == 0
+    # The kernels of the package that is tested are compiled already.
+    with repository.start(config, source=ROOT / "src", stderr=subprocess.DEVNULL) as study:
+        while study.poll() is None:
+            time.sleep(0.5)
+            try:
+                snapshot = reader.read()
+            except DataError as error:
+                assert "is not there" in str(error) and not done
+                continue
+            assert terminal.view(snapshot)
+            done.append(sum(job.state == "done" for job in snapshot.runs))
+            states |= {job.state for job in snapshot.runs}
+    assert study.returncode == 0
     assert done == sorted(done) and len(set(done)) > 1 and len(done) > 5
     assert states == {"waiting", "running", "done"}
     before = digests(tmp_path)
