@@ -24,6 +24,9 @@ from volumetry.memory import estimate_mb
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 from volumetry.samplers import STARTS_FROM, check_enumerable
 
+CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
+"""Where the files of a sampler job lie below a folder, without their suffix."""
+
 _LARGEST_N_VALIDATION = 200
 
 
@@ -55,14 +58,7 @@ class Study:
     @property
     def runs(self) -> list[Run]:
         """All sampler jobs."""
-        return [
-            Run(dataset, architecture, n, replicate, sampler)
-            for dataset, spec in self.config["datasets"].items()
-            for architecture in self.config["architectures"]
-            for n in spec["n"]
-            for replicate in range(self.config["replicates"])
-            for sampler in self.config["samplers"]
-        ]
+        return grid(self.config)
 
     def memory_mb(self, run: Run) -> int:
         """What a sampler job may take, MB."""
@@ -75,6 +71,18 @@ class Study:
             about.n_test,
             self.config["samplers"][run.sampler],
         )
+
+
+def grid(config: dict) -> list[Run]:
+    """All sampler jobs of a resolved configuration."""
+    return [
+        Run(dataset, architecture, n, replicate, sampler)
+        for dataset, spec in config["datasets"].items()
+        for architecture in config["architectures"]
+        for n in spec["n"]
+        for replicate in range(config["replicates"])
+        for sampler in config["samplers"]
+    ]
 
 
 def load(path: str | os.PathLike, schema_path: str | os.PathLike) -> Study:

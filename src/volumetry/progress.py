@@ -1,7 +1,9 @@
 """Progress of long work, as plain lines in a log: fraction done, rate, time left."""
 
+import re
 import sys
 import time
+from typing import NamedTuple
 
 
 class Progress:
@@ -27,3 +29,46 @@ class Progress:
         left = f"{(total - done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
         line = f"{self.label}: {done / total:.0%}, {rate:,.3g} {self.unit}/s, at most {left}"
         print(f"{line}; {note}" if note else line, file=sys.stderr, flush=True)
+
+
+class Line(NamedTuple):
+    """What a line of ``Progress`` says.
+
+    Attributes:
+        label, unit, note: as they were given; ``note`` is empty if there was none.
+        fraction: done, 0 to 1, to the nearest hundredth.
+        rate: units a second.
+        left: most seconds left; None if unknown.
+    """
+
+    label: str
+    fraction: float
+    rate: float
+    unit: str
+    left: float | None
+    note: str
+
+
+_LINE = re.compile(
+    r"(?P<label>.+?): (?P<percent>-?\d+)%, (?P<rate>[\d.,e+-]+) (?P<unit>.+?)/s, "
+    r"at most (?:(?P<left>-?[\d,]+) s left|time left unknown)(?:; (?P<note>.*))?"
+)
+
+
+def parse(text: str) -> Line | None:
+    """Read a line of ``Progress`` back; None if it is not one, or not whole."""
+    found = _LINE.fullmatch(text)
+    if found is None:
+        return None
+    left = found["left"]
+    try:
+        return Line(
+            label=found["label"],
+            fraction=int(found["percent"]) / 100,
+            rate=float(found["rate"].replace(",", "")),
+            unit=found["unit"],
+            left=float(left.replace(",", "")) if left else None,
+            note=found["note"] or "",
+        )
+    except ValueError:
+        return None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from volumetry.config import Run, resolve
+from volumetry.config import CELL, Run, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.files import check_writable
@@ -20,7 +20,6 @@ config.update(STUDY.config)
 
 R = config["results_dir"].rstrip("/")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
 CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
 CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
 

@@ -9,6 +9,8 @@ rule save_config:
         f"{R}/logs/save_config.log",
     benchmark:
         f"{R}/benchmarks/save_config.tsv"
+    # First of all: volumetry.monitor learns from this file what the study consists of.
+    priority: 2
     conda:
         "../../envs/volumetry.yaml"
     threads: 1

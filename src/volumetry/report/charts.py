@@ -25,6 +25,7 @@ from volumetry.report.theme import (
     VERMILION,
     themed,
 )
+from volumetry.results.aggregate import TRAINED
 
 
 class Style(NamedTuple):
@@ -44,8 +45,6 @@ STYLES = {
     "joint": Style("Random interpolator (joint)", GREY, "stroke"),
     "enumerate": Style("All weight settings (exact)", VERMILION, "square"),
 }
-TRAINED = ("gd", "sgd", "sam")
-"""The samplers whose advantage over the random interpolator is the question."""
 
 
 def style(sampler: str) -> Style:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from volumetry.report.charts import TRAINED, style
+from volumetry.report.charts import style
+from volumetry.results.aggregate import TRAINED, status
 
 NO_ADVANTAGE = (
     "The advantage is not defined in this study: it needs the test accuracy of a trained network "
@@ -92,16 +93,6 @@ def estimate(part: xr.Dataset, name: str, digits: int = 3, sign: str = "+") -> s
         return "–"
     mean, low, high = (f"{x:{sign}.{digits}f}".replace("-", "−") for x in (mean, low, high))
     return f"{mean} (no error bar)" if "nan" in low else f"{mean} [{low}, {high}]"
-
-
-def status(study: xr.Dataset) -> xr.DataArray:
-    """For each run 'converged', 'censored' (Guess & Check without a hit) or 'not converged'.
-
-    Empty where the study has no such run.
-    """
-    words = xr.where(study["converged"] == 1, "converged", "not converged")
-    words = xr.where(study["log_volume_upper"].notnull(), "censored", words)
-    return words.where(study["converged"].notnull(), "")
 
 
 def cautions(study: xr.Dataset) -> list[str]:

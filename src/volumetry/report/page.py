@@ -8,6 +8,7 @@ import xarray as xr
 
 from volumetry.report import findings, offline
 from volumetry.report.charts import draw_chart, shown, style
+from volumetry.results.aggregate import status
 
 _TEXT = {
     "advantage": (
@@ -53,7 +54,7 @@ _TEXT = {
     ),
 }
 
-_INTERVALS = (
+INTERVALS = (
     "Bars and bands are 95 % intervals over replicates (Student t); where there is one replicate, "
     "of the noise of its runs alone. Hollow marks and dashed steps rest on a run that did not "
     "converge. Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
@@ -76,14 +77,8 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         "volume_slope": findings.slope_agreement(study),
     }
     charts = [
-        {
-            "name": name,
-            "title": _TEXT[name][0],
-            "caption": _TEXT[name][1],
-            "finding": agreement.get(name, ""),
-            "chart": draw_chart(name, study),
-        }
-        for name in shown(study)
+        section | {"finding": agreement.get(section["name"], "")}
+        for section in sections(study, shown(study))
     ]
     return offline.render(
         "page.html.j2",
@@ -91,7 +86,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         scope=_scope(study),
         headlines=findings.headlines(study),
         cautions=findings.cautions(study),
-        intervals=_INTERVALS,
+        intervals=INTERVALS,
         numbers=_numbers(study),
         checks=findings.checks(study),
         convergence=_convergence(study),
@@ -101,6 +96,19 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         provenance=_provenance(study),
         config_text=config_text,
     )
+
+
+def sections(study: xr.Dataset, names: Iterable[str]) -> list[dict]:
+    """Name, title, caption and chart of each of ``names``, for ``offline.render``."""
+    return [
+        {
+            "name": name,
+            "title": _TEXT[name][0],
+            "caption": _TEXT[name][1],
+            "chart": draw_chart(name, study),
+        }
+        for name in names
+    ]
 
 
 def _scope(study: xr.Dataset) -> str:
@@ -153,7 +161,7 @@ def _convergence(study: xr.Dataset) -> list[dict]:
     """Per group of replicates: runs, converged, censored, networks fitted, verdicts."""
     rows = []
     for place, part in _groups(study):
-        state = findings.status(part)
+        state = status(part)
         verdicts: dict[str, list[str]] = {}
         for replicate in part["replicate"].values[(state != "").values]:
             said = str(part["verdict"].sel(replicate=replicate).item())

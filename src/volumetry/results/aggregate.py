@@ -32,6 +32,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+import netCDF4
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
@@ -42,6 +43,8 @@ from volumetry.results import statistics
 DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
 SAMPLERS = ("gd", "sgd", "sam", "guess_and_check", "rewl", "joint", "enumerate")
 """Order of the samplers; others follow, sorted."""
+TRAINED = ("gd", "sgd", "sam")
+"""The samplers whose advantage over the random interpolator is the question."""
 
 CELL_VARIABLES = {
     "test_accuracy": ("test accuracy at A = n", "1"),
@@ -104,11 +107,30 @@ def aggregate(
     """
     runs: dict[tuple, dict] = {}
     for path in run_files:
-        run = _read(path)
+        run = read_run(path)
         cell = tuple(run[dim] for dim in DIMS)
         if cell in runs:
             raise DataError(f"{path}: a second file for the run {cell}; remove one of the two")
         runs[cell] = run
+    return combine(runs, datasets=datasets, architectures=architectures, attributes=attributes)
+
+
+def combine(
+    runs: Mapping[tuple, Mapping],
+    *,
+    datasets: Sequence[str] | None = None,
+    architectures: Sequence[str] | None = None,
+    attributes: Mapping[str, str | int | float] | None = None,
+) -> xr.Dataset:
+    """``aggregate``, of runs that are read already.
+
+    Args:
+        runs: for each cell, a tuple in the order of ``DIMS``, what ``read_run`` returned.
+        datasets, architectures, attributes: as for ``aggregate``.
+
+    Raises:
+        DataError: no run, or one whose dataset or architecture is not among the names given.
+    """
     if not runs:
         raise DataError("no run files to aggregate: a study has at least one run")
 
@@ -158,7 +180,7 @@ def aggregate(
     return study
 
 
-def _add_joint(study: xr.Dataset, runs: Mapping[tuple, dict], place: Mapping) -> None:
+def _add_joint(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mapping) -> None:
     """Tail volumes of the trained samplers, and the distributions of joint, if there are any."""
     found = [run for run in runs.values() if "_joint" in run]
     if not found:
@@ -170,6 +192,8 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, dict], place: Mapping) ->
         at = tuple(place[dim][run[dim]] for dim in DIMS[:4])
         density[at] = run["_joint"]["density"]
         for sampler, (tails, errors) in run["_joint"]["tails"].items():
+            if sampler not in place["sampler"]:
+                continue  # its own runs are not there, or no longer
             cell = (*at, place["sampler"][sampler])
             # The mean over networks; their errors come from the same chains, so they do not shrink.
             tail[cell], error[cell] = np.mean(tails), np.mean(errors)
@@ -188,21 +212,29 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, dict], place: Mapping) ->
     )
 
 
-def _read(path: str | os.PathLike) -> dict:
-    """Cell, numbers and attributes of one run."""
+def read_run(path: str | os.PathLike) -> dict:
+    """Cell, numbers and attributes of one run.
+
+    Raises:
+        DataError: the file cannot be read, or is not that of a run.
+    """
     try:
-        with xr.open_dataset(path, engine="netcdf4") as file:
-            run = dict(file.attrs)
-            run |= {name: file[name].item() for name in CELL_VARIABLES if name in file}
-            if "log_g" in file and "n_weights" in run:
-                total = logsumexp(file["log_g"].values)
+        # Not through xarray, which takes three times as long: a study has thousands of runs.
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_maskandscale(False)
+            run = {name: file.getncattr(name) for name in file.ncattrs()}
+            found = file.variables
+            run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
+            if "log_g" in found and "n_weights" in run:
+                total = logsumexp(found["log_g"][...])
                 run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
-            if "reference_agreement" in file:
-                run["joint_agreement"] = file["reference_agreement"].item()
-                run["_joint"] = _read_joint(file)
-            if "fitted" in file:
-                run |= {"n_networks": file["fitted"].size, "n_fitted": int(file["fitted"].sum())}
-    except (OSError, ValueError) as error:
+            if "reference_agreement" in found:
+                run["joint_agreement"] = found["reference_agreement"][...].item()
+                run["_joint"] = _read_joint(found, int(run["n_test"]))
+            if "fitted" in found:
+                fitted = found["fitted"][...]
+                run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
+    except (OSError, ValueError, RuntimeError, LookupError) as error:
         raise DataError(
             f"{path}: cannot be read as the file of a run ({error}); delete it and run again"
         ) from None
@@ -213,14 +245,12 @@ def _read(path: str | os.PathLike) -> dict:
     return run | {"n": int(run["n"]), "replicate": int(run["replicate"])}
 
 
-def _read_joint(file: xr.Dataset) -> dict:
+def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:
     """Tail volumes by sampler, and the distribution of the accuracy, of a run of joint."""
-    samplers = file["network_sampler"].values
-    tails, errors = file["tail_log_volume"].values, file["tail_log_volume_stderr"].values
+    samplers = file["network_sampler"][...]
+    tails, errors = file["tail_log_volume"][...], file["tail_log_volume_stderr"][...]
     by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
-    low = file["hits_low"].values
-    n_test = int(file.attrs["n_test"])
-    log_p = file["log_p_given_fit"].values
+    low, log_p = file["hits_low"][...], file["log_p_given_fit"][...]
     # Density over accuracy, so that bins of any width compare.
     density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
     centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
@@ -240,7 +270,7 @@ def _ordered(seen: list[str], wanted: Sequence[str] | None, kind: str) -> list[s
     return [name for name in wanted if name in seen]
 
 
-def _provenance(runs: Mapping[tuple, dict]) -> dict[str, str]:
+def _provenance(runs: Mapping[tuple, Mapping]) -> dict[str, str]:
     """{attribute: JSON of {sampler: [distinct values]}} for what is not a variable already."""
     found: dict[str, dict[str, set]] = {}
     for run in runs.values():
@@ -264,6 +294,16 @@ def _decoded(text: str):
         return json.loads(value)
     except (TypeError, ValueError):
         return value
+
+
+def status(study: xr.Dataset) -> xr.DataArray:
+    """For each run 'converged', 'censored' (Guess & Check without a hit) or 'not converged'.
+
+    Empty where the study has no such run.
+    """
+    words = xr.where(study["converged"] == 1, "converged", "not converged")
+    words = xr.where(study["log_volume_upper"].notnull(), "censored", words)
+    return words.where(study["converged"].notnull(), "")
 
 
 def _only(study: xr.Dataset, sampler: str) -> xr.Dataset:

@@ -571,4 +571,6 @@ class FlatHistogram:
                     return production, complaints
                 quiet = not complaints
                 note = complaints[0] if complaints else "converged, to be confirmed"
-            progress.update(done, p.max_blocks, note)
+            trips = sum(int(tally.round_trips.sum()) for block in blocks for tally in block)
+            made = f"{trips:,} round trips in {done} blocks"
+            progress.update(done, p.max_blocks, f"{made}; {note}" if note else made)

@@ -237,7 +237,8 @@ def learn(
             if 0 < ln_f[w] < 1 / updates[w] or ln_f[w] < first[w] / 2:
                 ln_f[w] = 1 / updates[w]
         history.append(ln_f.copy())
-        progress.update(done, most, f"least flatness {flatness.min():.2f}")
+        note = f"largest ln f {ln_f.max():.2g}, least flatness {flatness.min():.2f}"
+        progress.update(done, most, note)
         if (ln_f <= first / 2**p.halvings).all():
             break
     return weight, np.array(history), flatness
