@@ -58,7 +58,7 @@ def test_a_network_too_large_for_the_data_is_refused(files):
 
 
 def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
-    def run(problem, parameters, seed, *, threads):
+    def run(problem, parameters, seed, *, threads, checkpoint):
         assert (parameters.tries, seed, threads) == (5, 2**62, 2)
         return common_result(converged=True, verdict="stub", guesses=len(problem.y_train))
 
@@ -113,7 +113,7 @@ def test_a_mistake_of_the_program_keeps_its_traceback(tmp_path):
 
 @pytest.mark.parametrize("devices", [(), ("cpu", "cuda")])
 def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
-    def run(problem, parameters, seed, *, threads, device="cpu"):
+    def run(problem, parameters, seed, *, threads, checkpoint, device="cpu"):
         return common_result(converged=True, verdict=device)
 
     stub = SimpleNamespace(PARAMETERS={"stub": Parameters}, run=run)
