@@ -300,10 +300,10 @@ def test_a_signal_ends_a_job_after_keeping_what_there_is(mode, kept, number, tmp
 
 
 LONG = {
-    "gd": {"max_epochs": 1500, "extra_epochs": 1500},
-    "sgd": {"max_epochs": 1000, "extra_epochs": 1000},
-    "sam": {"max_epochs": 600, "extra_epochs": 600},
-    "guess_and_check": {"hits": 10**9, "max_guesses": 6_000_000},
+    "gd": {"max_epochs": 800, "extra_epochs": 800},
+    "sgd": {"max_epochs": 500, "extra_epochs": 500},
+    "sam": {"max_epochs": 300, "extra_epochs": 300},
+    "guess_and_check": {"hits": 10**9, "max_guesses": 2_000_000},
     "enumerate": {"max_weights": 30},
     "rewl": {"min_blocks": 150, "max_blocks": 150, "block_sweeps": 20},
     "joint": {"min_blocks": 60, "max_blocks": 60, "block_sweeps": 20},

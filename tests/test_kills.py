@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,10 @@ def test_fifty_kills_change_nothing(tmp_path):
             stderr=subprocess.DEVNULL,
         )
         while kills < KILLS:
+            while study.poll() is None and not scripts_of(study.pid):
+                time.sleep(0.05)
             try:
-                study.wait(timeout=chance.uniform(0.3, 3.5))
+                study.wait(timeout=chance.uniform(0, 4))
                 break
             except subprocess.TimeoutExpired:
                 pass
