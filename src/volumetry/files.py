@@ -1,9 +1,8 @@
 """Files that appear whole or not at all."""
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from volumetry.errors import StorageError
@@ -28,27 +27,24 @@ def check_writable(folder: str | os.PathLike) -> None:
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary file that takes the place of ``path`` at the end, whole and on the disk.
 
+    Its name is always the same, so that what a killed process leaves is overwritten by the next.
+
     Raises:
         StorageError: something cannot be written; ``path`` is as it was.
     """
-    path, temporary, handle = Path(path), None, None
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-        )
-        yield Path(temporary)
-        os.fchmod(handle, 0o644)
-        os.fsync(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-        temporary = None
     except (OSError, RuntimeError) as error:  # netCDF4 says RuntimeError where a disk is full
         raise StorageError(
             f"{path} cannot be written ({error}): free some space, or make its folder writable, "
             "and run again"
         ) from None
     finally:
-        if handle is not None:
-            os.close(handle)
-        if temporary is not None:
-            os.unlink(temporary)
+        with suppress(OSError):  # a file that is not there, or a folder that cannot be changed
+            temporary.unlink()
