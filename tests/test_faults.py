@@ -129,7 +129,7 @@ def test_a_damaged_result(study, name, harm):
     expected = study.files
     path = study.path / "results" / name
     path.write_bytes(harm(path.read_bytes()))
-    study.fails(rf"{re.escape(name)} cannot be read as NetCDF .*: delete it and run again")
+    study.fails(rf"Error: .*{re.escape(name)}:? cannot be read as .* delete it and run again")
     path.unlink()
     study.completes()
     # What nothing needs any more is not made anew.
