@@ -29,6 +29,12 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/benchmark.smk"
 
 
+# On the machine that submits: a download may need it, and the other takes no time.
+localrules:
+    prepare_dataset,
+    save_config,
+
+
 rule all:
     default_target: True
     input:

@@ -1,5 +1,6 @@
 """A copy of the repository to run Snakemake in."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+# What a study leaves beside its results: times, and what was killed before it was done.
+NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "report.html"}
 
 
 class Repository:
@@ -24,14 +27,20 @@ class Repository:
             copy(ROOT / part, path / part)
 
     def start(
-        self, config: dict, *arguments: str, source: Path | None = None, cores: int = 2, **options
+        self,
+        config: dict,
+        *arguments: str,
+        source: Path | None = None,
+        cores: int | None = 2,
+        **options,
     ) -> subprocess.Popen:
         """Start Snakemake on the package in ``source``, by default the copy's own."""
         (self.path / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml"]
+        command += [] if cores is None else ["--cores", str(cores)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(
-            [*command, "--cores", str(cores), *arguments],
+            [*command, *arguments],
             cwd=self.path,
             env=os.environ | {"PYTHONPATH": str(source or self.path / "src")},
             **pipes | options,
@@ -52,3 +61,12 @@ class Repository:
         jobs.pop("all", None)
         assert bool(jobs) != ("Nothing to be done" in result.stdout + result.stderr)
         return jobs
+
+
+def digests(results: Path) -> dict[str, str]:
+    """SHA-256 of every result file; the report tells times and is left out."""
+    return {
+        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(results.rglob("*"))
+        if path.is_file() and path.relative_to(results).parts[0] not in NO_RESULTS
+    }

@@ -3,7 +3,6 @@
 pytest -m kills -s
 """
 
-import hashlib
 import os
 import random
 import shutil
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from repository import ROOT, Repository
+from repository import ROOT, Repository, digests
 
 KILLS = 50
 CONFIG = {
@@ -39,17 +38,6 @@ CONFIG = {
         "joint": {"min_blocks": 40, "max_blocks": 60},
     },
 }
-# What a study leaves beside its results: times, and what was killed before it was done.
-NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "report.html"}
-
-
-def digests(results: Path) -> dict[str, str]:
-    """SHA-256 of every result file; the report tells times and is left out."""
-    return {
-        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(results.rglob("*"))
-        if path.is_file() and path.relative_to(results).parts[0] not in NO_RESULTS
-    }
 
 
 def scripts_of(group: int) -> list[int]:

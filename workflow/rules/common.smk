@@ -18,6 +18,10 @@ except VolumetryError as error:
 
 config.update(STUDY.config)
 
+# Old versions of bash would stay between Snakemake and a script, die of a signal, and leave the
+# script alone with it.
+shell.prefix("set -euo pipefail; exec ")
+
 R = config["results_dir"].rstrip("/")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
