@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from volumetry.config import CELL, Run, resolve
+from volumetry.config import CELL, Run, read, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.files import check_writable
@@ -10,6 +10,8 @@ from volumetry.provenance import code_digest, job_seed
 from volumetry.samplers import SAMPLERS, STARTS_FROM
 
 try:
+    for path in workflow.configfiles:
+        read(path)  # Snakemake does not see a key that stands twice
     STUDY = resolve(config, workflow.source_path("../schemas/config.schema.yaml"))
     check_writable(STUDY.config["results_dir"])
 except VolumetryError as error:
