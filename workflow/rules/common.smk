@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, names of files, seeds and digests of code.
 
+from functools import cache
 from pathlib import Path
 
 from volumetry.config import CELL, Run, read, resolve
@@ -49,9 +50,10 @@ def dataset_options(dataset):
     }
 
 
+@cache
 def code(script, *modules):
     """Digest of a job's script, of what it imports, and of modules it imports by a computed name.
 
-    Snakemake itself looks at the script alone, and at its date only.
+    Snakemake itself looks at the script alone, and at its date only. It asks again for every job.
     """
     return code_digest(SCRIPTS / script, *modules)
