@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -259,6 +260,27 @@ def test_the_same_runs_in_any_order_give_the_same_bytes(tmp_path):
     assert netcdf.read(tmp_path / "one.nc").attrs["seed"] == 3
 
 
+def test_of_a_run_no_more_is_kept_than_the_study_holds(tmp_path):
+    """However much a file says: here 200 kB, most of which is the same in all of them."""
+    path = write_run(tmp_path, "gd", 10, 0, test_accuracy=0.5)
+    run = netcdf.read(path).assign_attrs(parameters=json.dumps({"text": "x" * 200_000}))
+
+    def peak(replicates):
+        files = []
+        for replicate in range(replicates):
+            files.append(tmp_path / f"{replicate}.nc")
+            netcdf.write(run.assign_attrs(replicate=replicate), files[-1])
+        tracemalloc.start()
+        study = aggregate(files)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert study.sizes["replicate"] == replicates
+        return used
+
+    peak(2)  # what is imported and cached once
+    assert peak(60) < peak(10) + 50 * 20_000
+
+
 def test_every_variable_says_what_it_is_and_survives_the_file(tmp_path):
     files = accuracies(tmp_path, "gd", {10: [0.5]}, epochs=3)
     files += accuracies(tmp_path, "rewl", {10: [0.4]}, moves=9)
@@ -322,18 +344,19 @@ def test_benchmark_files_become_a_table(tmp_path):
         "max_rss_mb": 212.5,
     }
     assert rewl["sampler"] == "rewl" and np.isnan(rewl["max_rss_mb"])
+    assert next(seconds.collect([*files, tmp_path])) == gd  # one at a time
 
 
 def test_other_files_are_no_benchmarks(tmp_path):
     (tmp_path / "gd.tsv").touch()
     with pytest.raises(DataError, match="not a benchmark file of a run"):
-        seconds.collect([tmp_path / "gd.tsv"])
+        list(seconds.collect([tmp_path / "gd.tsv"]))
     path = tmp_path / "digits" / "simple_cnn" / "n40" / "r2" / "gd.tsv"
-    assert seconds.collect([path]) == []
+    assert not list(seconds.collect([path]))
     path.parent.mkdir(parents=True)
     path.write_text("nothing\n")
     with pytest.raises(DataError, match="not a benchmark table"):
-        seconds.collect([path])
+        list(seconds.collect([path]))
 
 
 def test_bound_from_the_volume_alone(tmp_path):

@@ -1,5 +1,6 @@
 """The workflow in a copy of the repository: what it runs, what it runs again, how it fails."""
 
+import gzip
 import os
 import re
 from collections.abc import Callable
@@ -205,7 +206,14 @@ def test_missing_and_damaged_data_end_in_one_message(fresh, monkeypatch):
 
     folder = fresh.path / "data" / "mnist"
     folder.mkdir(parents=True)
-    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(b"damaged")
+    result = fresh.snakemake(config | {"data_dir": "data"})
+    assert result.returncode == 1
+    assert f"datasets.mnist: data/mnist/{path.name} is damaged: it holds 7 bytes" in result.stderr
+
+    # A file of the right length is told by its checksum, in the job that reads it.
+    path.write_bytes(gzip.compress(bytes(16 + 60_000 * 28 * 28), 1))
     result = fresh.snakemake(config | {"data_dir": "data"})
     assert result.returncode == 1
     assert log.read_text().startswith("Error: data/mnist/train-images-idx3-ubyte.gz is damaged")

@@ -9,8 +9,10 @@ import difflib
 import json
 import math
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,8 @@ CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
 """Where the files of a sampler job lie below a folder, without their suffix."""
 
 _LARGEST_N_VALIDATION = 200
+_LARGEST_NUMBER = 2**63 - 1  # what a result file can hold
+_DEEPEST = 5  # levels; a configuration needs four
 
 
 class Run(NamedTuple):
@@ -85,17 +89,50 @@ def grid(config: dict) -> list[Run]:
     ]
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, where YAML readers silently keep the last."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise ConfigError(
+                    f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice in one "
+                    "mapping; remove one of the two"
+                )
+            seen.add(str(key.value))
+        return node
+
+
+def read(path: str | os.PathLike):
+    """What a YAML file holds; no key may stand twice.
+
+    Raises:
+        ConfigError: the file is missing or no YAML.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except ConfigError as error:
+        raise ConfigError(f"{path}, {error}") from None
+    # PyYAML lets any exception through that a value causes, such as a date in month 13.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read as YAML ({reason}): correct the file") from None
+
+
 def load(path: str | os.PathLike, schema_path: str | os.PathLike) -> Study:
     """Read and ``resolve`` a configuration file.
 
     Raises:
-        ConfigError: the file is missing or no YAML, or as ``resolve``.
+        ConfigError: as ``read`` and ``resolve``.
     """
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML ({error}): correct the file") from None
-    return resolve(config, schema_path)
+    return resolve(read(path), schema_path)
+
+
+@cache
+def _schema(path: str | os.PathLike) -> dict:
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
@@ -110,17 +147,24 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             the rule, and what to do.
         DataError, NetworkError: the same of a user's file or of an architecture.
     """
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    schema = _schema(schema_path)
     config = _plain(config, ())
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    messages = [line for error in errors for line in _explain(error)]
-    if messages:
-        raise ConfigError("\n".join(messages))
+    said: dict[tuple, str] = {}
+    for path, text in (line for error in errors for line in _explain(error)):
+        said.setdefault(path, text)  # of what is wrong with one value, the first will do
+    if said:
+        raise ConfigError("\n".join(f"{_dotted(path)}{text}" for path, text in said.items()))
     config = _fill(config, schema)
-    if config["data_dir"] is not None and not Path(config["data_dir"]).is_dir():
+    if config["data_dir"] is not None and not os.path.isdir(config["data_dir"]):
         raise ConfigError(
             f"data_dir = {_short(config['data_dir'])}: no such folder; correct it, or remove the "
             "key to have the files downloaded"
+        )
+    if set("{}") & set(config["results_dir"]):
+        raise ConfigError(
+            f"results_dir = {_short(config['results_dir'])}: Snakemake would take braces for a "
+            "pattern; choose a name without"
         )
     for sampler in config["samplers"]:
         needed = STARTS_FROM.get(sampler, ("",))[0]
@@ -223,7 +267,9 @@ def _located(path: str, function, *arguments):
 
 
 def _plain(value, path: tuple):
-    """A copy in plain dicts and lists, with text keys and finite numbers only."""
+    """A copy in plain dicts and lists, with text keys, printable text and numbers in bounds."""
+    if len(path) > _DEEPEST:
+        raise ConfigError(f"{_dotted(path)}: no key is nested so deeply; remove it")
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
@@ -232,10 +278,19 @@ def _plain(value, path: tuple):
                     f"put it in quotes"
                 )
         return {key: _plain(item, (*path, key)) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(item, (*path, index)) for index, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{_dotted(path)} = {value}: must be a finite number; give one")
+    if isinstance(value, str) and not value.isprintable():
+        raise ConfigError(
+            f"{_dotted(path)} = {_short(value)}: must have printable characters only; correct it"
+        )
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST_NUMBER:
+        # Python refuses to write out integers of thousands of digits.
+        huge = isinstance(value, int) and value.bit_length() > 128
+        raise ConfigError(
+            f"{_dotted(path)} = {'a huge number' if huge else value}: must be a finite number "
+            f"within {_LARGEST_NUMBER}; give one"
+        )
     return value
 
 
@@ -289,38 +344,46 @@ _RULES = {
 }
 
 
-def _explain(error: jsonschema.ValidationError) -> list[str]:
-    """One line for each thing that is wrong."""
+def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[tuple, str]]:
+    """(path of a key, the rest of the line) for each thing that is wrong."""
     path, value, schema = tuple(error.absolute_path), error.instance, error.schema
     if error.validator in ("additionalProperties", "unevaluatedProperties"):
         known = _properties(schema, value)
-        return [
-            f"{_dotted((*path, key))}: unknown key{_did_you_mean(key, known)}; the keys known here "
-            f"are {', '.join(known)}"
-            for key in value
-            if key not in known
-        ]
-    if error.validator == "required":
+        for key in (key for key in value if key not in known):
+            yield (
+                (*path, key),
+                f": unknown key{_did_you_mean(key, known)}; the keys known here are "
+                f"{', '.join(known)}",
+            )
+    elif error.validator == "required":
         key = error.message.split("'")[1]
-        text = _properties(schema, value)[key]["description"]
-        return [f"{_dotted((*path, key))}: missing; add it. {text}"]
-    if error.validator == "pattern":
-        return [
-            f"{_dotted(path)}: the name {_short(value)} becomes that of a folder, so it may have "
-            "letters, digits, '_' and '-' only, and starts with a letter or digit; rename it"
-        ]
-    repair = _repair(schema)
+        yield (*path, key), f": missing; add it. {_properties(schema, value)[key]['description']}"
+    elif error.validator in ("pattern", "maxLength"):
+        yield (
+            (*path, value),
+            ": the name becomes that of a folder, so it may have at most 100 letters, digits, '_' "
+            "and '-', the first a letter or digit; rename it",
+        )
+    else:
+        rule = _rule(error)
+        yield path, f" = {_short(value)}: {rule}. {_repair(schema)}".rstrip()
+
+
+def _rule(error: jsonschema.ValidationError) -> str:
+    """What a value must be."""
+    value, limit = error.instance, error.validator_value
     if error.validator == "type":
-        types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+        types = [limit] if isinstance(limit, str) else limit
         rule = f"must be {' or '.join(_WORDS[name] for name in types)}"
         if isinstance(value, str) and {"integer", "number"} & set(types) and _is_number(value):
-            rule += f" (YAML reads {value} as text; write {_yaml(float(value))})"
-    elif error.validator == "enum":
-        names = [str(name) for name in error.validator_value]
-        rule = f"must be one of {', '.join(names)}{_did_you_mean(str(value), names)}"
-    else:
-        rule = _RULES[error.validator].format(error.validator_value)
-    return [f"{_dotted(path)} = {_short(value)}: {rule}. {repair}".rstrip()]
+            rule += f" (YAML reads {value.strip()} as text; write {_yaml(float(value))})"
+        elif "string" in types and not isinstance(value, dict | list | None):
+            rule += f" (YAML reads it as {type(value).__name__}; put it in quotes)"
+        return rule
+    if error.validator == "enum":
+        names = [str(name) for name in limit]
+        return f"must be one of {', '.join(names)}{_did_you_mean(str(value), names)}"
+    return _RULES[error.validator].format(limit)
 
 
 def _repair(schema: dict) -> str:
@@ -333,7 +396,8 @@ def _repair(schema: dict) -> str:
 def _dotted(path: tuple) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        plain = isinstance(part, str) and re.fullmatch(r"[\w-]+", part)
+        text += f".{part}" if plain else f"[{_short(part)}]"
     return text.removeprefix(".") or "the configuration"
 
 

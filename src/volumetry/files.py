@@ -15,7 +15,12 @@ def check_writable(folder: str | os.PathLike) -> None:
         StorageError: they cannot.
     """
     folder = Path(folder)
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:  # a name that is too long, or a link to itself
+        raise StorageError(
+            f"results_dir = {folder}: it cannot be made ({error.strerror}); choose another"
+        ) from None
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise StorageError(
             f"results_dir = {folder}: {nearest} is no folder that can be written to; make it one, "

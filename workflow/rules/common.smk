@@ -1,8 +1,9 @@
 # What all rules share: the checked configuration, names of files, seeds and digests of code.
 
+from functools import cache
 from pathlib import Path
 
-from volumetry.config import CELL, Run, resolve
+from volumetry.config import CELL, Run, read, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.files import check_writable
@@ -10,6 +11,8 @@ from volumetry.provenance import code_digest, job_seed
 from volumetry.samplers import SAMPLERS, STARTS_FROM
 
 try:
+    for path in workflow.configfiles:
+        read(path)  # Snakemake does not see a key that stands twice
     STUDY = resolve(config, workflow.source_path("../schemas/config.schema.yaml"))
     check_writable(STUDY.config["results_dir"])
 except VolumetryError as error:
@@ -51,9 +54,10 @@ def dataset_options(dataset):
     }
 
 
+@cache
 def code(script, *modules):
     """Digest of a job's script, of what it imports, and of modules it imports by a computed name.
 
-    Snakemake itself looks at the script alone, and at its date only.
+    Snakemake itself looks at the script alone, and at its date only. It asks again for every job.
     """
     return code_digest(SCRIPTS / script, *modules)

@@ -29,7 +29,9 @@ rule save_config:
 rule aggregate_runs:
     input:
         runs=all_cells(f"{R}/runs/{CELL}.nc"),
-        config=rules.save_config.output[0],
+        # By its name: beside a reference to a rule's output, Snakemake takes a time quadratic in
+        # the number of runs.
+        config=f"{R}/config.yaml",
     output:
         report(
             f"{R}/study.nc",

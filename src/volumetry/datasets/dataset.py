@@ -91,7 +91,12 @@ class Description:
             {label: self.pool_counts[label] for label in labels},
             {label: self.test_counts.get(label, 0) for label in labels},
         )
-        if chosen.n_test < (n_test or 1):
+        if not chosen.n_test:
+            raise ConfigError(
+                f"classes = {classes}: the test set has no example of these; choose others, or add "
+                "test examples"
+            )
+        if n_test is not None and chosen.n_test < n_test:
             raise ConfigError(
                 f"n_test = {n_test}: the test set has {chosen.n_test} examples of these classes; "
                 "lower n_test, or remove it to use all"

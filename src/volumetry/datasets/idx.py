@@ -8,7 +8,10 @@ import gzip
 import hashlib
 import logging
 import math
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +40,7 @@ class Release(NamedTuple):
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+_GZIP = b"\x1f\x8b"
 
 RELEASES = {
     "mnist": Release(
@@ -74,6 +78,9 @@ RELEASES = {
 
 def describe(spec: dict, data_dir: str | None) -> Description:
     release = RELEASES[spec["source"]]
+    for file in release.sha256:
+        if path := _found(file, _folder(spec["source"], data_dir)):
+            _check_length(path, _length(release, file))
     return Description(
         (1, 28, 28),
         max(release.offset, 255 - release.offset),
@@ -84,7 +91,7 @@ def describe(spec: dict, data_dir: str | None) -> Description:
 
 def load(spec: dict, data_dir: str | None) -> Arrays:
     name = spec["source"]
-    folder = Path(data_dir) / name if data_dir else None
+    folder = _folder(name, data_dir)
     files = {file: parse(find(name, file, folder), file) for file in RELEASES[name].sha256}
     x_pool, x_test = (
         files[file][:, None].astype(np.int16) - RELEASES[name].offset
@@ -100,16 +107,15 @@ def find(name: str, file: str, folder: Path | None) -> bytes:
         DataError: the file in ``folder`` is damaged, or it is nowhere and cannot be downloaded.
     """
     expected = RELEASES[name].sha256[file]
-    for path in (folder / file, folder / f"{file}.gz") if folder else ():
-        if path.is_file():
-            content = _decompress(path)
-            if _sha256(content) != expected:
-                raise DataError(
-                    f"{path} is damaged: the SHA-256 of its decompressed bytes is "
-                    f"{_sha256(content)}, it must be {expected}; replace the file, or remove it "
-                    "to have it downloaded"
-                )
-            return content
+    if path := _found(file, folder):
+        content = _decompress(path)
+        if _sha256(content) != expected:
+            raise DataError(
+                f"{path} is damaged: the SHA-256 of its decompressed bytes is "
+                f"{_sha256(content)}, it must be {expected}; replace the file, or remove it "
+                "to have it downloaded"
+            )
+        return content
     return _cached(name, file, folder)
 
 
@@ -126,6 +132,37 @@ def parse(content: bytes, file: str) -> np.ndarray:
         if len(content) == start + math.prod(shape):
             return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
     raise DataError(f"{file} is not a whole IDX file of unsigned bytes: replace it")
+
+
+def _folder(name: str, data_dir: str | None) -> Path | None:
+    return Path(data_dir) / name if data_dir else None
+
+
+def _found(file: str, folder: Path | None) -> Path | None:
+    """Where ``folder`` has the file, gzipped or not."""
+    paths = (folder / file, folder / f"{file}.gz") if folder else ()
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _length(release: Release, file: str) -> int:
+    n = sum(release.pool_counts if file in (TRAIN_IMAGES, TRAIN_LABELS) else release.test_counts)
+    return 16 + 28 * 28 * n if file in (TRAIN_IMAGES, TEST_IMAGES) else 8 + n
+
+
+def _check_length(path: Path, expected: int) -> None:
+    """Refuse a file that cannot be whole, without reading all of it."""
+    with _readable(path), path.open("rb") as content:
+        zipped = content.read(2) == _GZIP
+        length = content.seek(0, os.SEEK_END)
+        if zipped:
+            # A gzip file ends with the length of what it holds.
+            content.seek(max(length - 4, 0))
+            length = int.from_bytes(content.read(), "little")
+    if length != expected:
+        raise DataError(
+            f"{path} is damaged: it holds {length} bytes, it must hold {expected}; replace the "
+            "file, or remove it to have it downloaded"
+        )
 
 
 def _cached(name: str, file: str, folder: Path | None) -> bytes:
@@ -161,11 +198,15 @@ def _cached(name: str, file: str, folder: Path | None) -> bytes:
 
 
 def _decompress(path: Path) -> bytes:
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
+    with _readable(path):
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == _GZIP else content
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return gzip.decompress(content)
+        yield
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is damaged ({error}): replace it, or remove it to have it downloaded"

@@ -6,6 +6,7 @@ chooses among them.
 """
 
 import zipfile
+import zlib
 from math import prod
 
 import numpy as np
@@ -14,6 +15,8 @@ from volumetry.datasets.dataset import Arrays, Description, count_labels, larges
 from volumetry.errors import DataError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# What zipfile and numpy raise on a file that is torn, encrypted or otherwise not as they expect.
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def describe(spec: dict, data_dir: str | None) -> Description:
@@ -62,7 +65,7 @@ def _headers(path: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
                     )
                     shape, _, dtype = read(file)
                     headers[name] = (shape, dtype)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from None
 
     for name, (shape, dtype) in headers.items():
@@ -99,7 +102,7 @@ def _read(path: str, names) -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return [archive[name] for name in names]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from None
 
 
@@ -116,6 +119,8 @@ def _check_labels(path, pool_counts, test_counts, classes) -> None:
             f"{path}: y_train has labels up to {max(pool_counts)} but none is {gap}; number the "
             "classes 0, 1, 2, ... without a gap, or choose some with the option classes"
         )
+    if len(pool_counts) < 2:
+        raise DataError(f"{path}: y_train has label 0 alone; give examples of two or more classes")
     if max(test_counts) >= len(pool_counts):
         raise DataError(
             f"{path}: y_test has label {max(test_counts)}, the training labels are "
@@ -126,4 +131,5 @@ def _check_labels(path, pool_counts, test_counts, classes) -> None:
 def _unreadable(path: str, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} does not exist: correct `path` of the dataset")
-    return DataError(f"{path} is not a readable .npz file ({error}): save it again")
+    reason = " ".join(str(error).split())
+    return DataError(f"{path} is not a readable .npz file ({reason}): save it again")

@@ -271,7 +271,7 @@ class Reader:
 
     def _benchmark(self, run: Run) -> dict | None:
         path = self._path("benchmarks/runs", run, "tsv")
-        rows = self._cached(path, lambda path: seconds.collect([path]))
+        rows = self._cached(path, lambda path: list(seconds.collect([path])))
         return rows[0] if rows else None
 
     def _cached(self, path: Path, read: Callable[[Path], Any]) -> Any:

@@ -22,7 +22,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """The networks of Pakman, Kreimer & Berchenko (arXiv 2606.31282), and the plain perceptron."""
 
-_LAYER = re.compile(r"(conv|linear) ([1-9][0-9]*)|pool")
+_LAYER = re.compile(r"(conv|linear) ([1-9][0-9]{0,18})|pool")
+_MOST_WEIGHTS = 10**9  # a gigabyte for each walker; a move can choose among 2^32
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def parse_layers(layers) -> tuple[str, ...]:
         if not isinstance(layer, str) or not _LAYER.fullmatch(layer):
             raise NetworkError(
                 f"layer {layer!r} is not one of 'conv C', 'pool', 'linear K' "
-                "(C and K whole numbers from 1)"
+                "(C and K whole numbers from 1, of at most 19 digits)"
             )
     return tuple(layers)
 
@@ -177,7 +178,12 @@ def build_network(layers, input_shape, n_classes: int, input_bound: int) -> Netw
     if 2 * network.bound >= 2**63:
         raise NetworkError(
             f"[{', '.join(layers)}] on inputs of shape {shape} up to {input_bound} could reach "
-            f"sums of {network.bound:.3g}, beyond 64-bit integers: use fewer or narrower layers, "
-            "or smaller inputs"
+            f"sums of 10^{math.log10(network.bound):.0f}, beyond 64-bit integers: use fewer or "
+            "narrower layers, or smaller inputs"
+        )
+    if network.n_weights > _MOST_WEIGHTS:
+        raise NetworkError(
+            f"[{', '.join(layers)}] on inputs of shape {shape} has {network.n_weights:,} weights, "
+            f"more than {_MOST_WEIGHTS:,}: use fewer or narrower layers, or smaller inputs"
         )
     return network

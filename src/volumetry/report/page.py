@@ -1,6 +1,7 @@
 """The report: one page that needs nothing but a browser."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -90,7 +91,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         numbers=_numbers(study),
         checks=findings.checks(study),
         convergence=_convergence(study),
-        cost=_cost(study, list(seconds or [])),
+        cost=_cost(study, seconds or ()),
         networks=_networks(study),
         parameters=_parameters(study),
         provenance=_provenance(study),
@@ -184,21 +185,26 @@ def _convergence(study: xr.Dataset) -> list[dict]:
     return rows
 
 
-def _cost(study: xr.Dataset, seconds: list[Mapping]) -> list[tuple]:
+def _cost(study: xr.Dataset, seconds: Iterable[Mapping]) -> list[tuple]:
     """Per sampler: runs, moves, guesses, epochs, total and longest seconds, peak memory in MB."""
+    total, longest, memory = Counter(), Counter(), Counter()
+    for row in seconds:
+        sampler = row["sampler"]
+        total[sampler] += row["seconds"]
+        longest[sampler] = max(longest[sampler], row["seconds"])
+        if np.isfinite(row["max_rss_mb"]):
+            memory[sampler] = max(memory[sampler], row["max_rss_mb"])
     rows = []
     for sampler in study["sampler"].values:
         part = study.sel(sampler=sampler)
-        mine = [row for row in seconds if row["sampler"] == sampler]
-        memory = [row["max_rss_mb"] for row in mine if np.isfinite(row["max_rss_mb"])]
         rows.append(
             (
                 style(sampler).label,
                 int(part["converged"].count()),
                 *(_whole(part[name].sum().item()) for name in ("moves", "guesses", "epochs")),
-                f"{sum(row['seconds'] for row in mine):,.0f}" if mine else "",
-                f"{max(row['seconds'] for row in mine):,.1f}" if mine else "",
-                f"{max(memory):,.0f}" if memory else "",
+                f"{total[sampler]:,.0f}" if sampler in total else "",
+                f"{longest[sampler]:,.1f}" if sampler in longest else "",
+                f"{memory[sampler]:,.0f}" if sampler in memory else "",
             )
         )
     return rows

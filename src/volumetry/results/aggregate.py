@@ -30,6 +30,7 @@ censored one out would bias it.
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import netCDF4
@@ -90,7 +91,9 @@ def aggregate(
     architectures: Sequence[str] | None = None,
     attributes: Mapping[str, str | int | float] | None = None,
 ) -> xr.Dataset:
-    """Gather the runs of a study and summarise them; the files are read one at a time.
+    """Gather the runs of a study and summarise them.
+
+    The files are read one at a time; of each, what the study holds is kept.
 
     Args:
         run_files: NetCDF files of the runs, in any order.
@@ -222,7 +225,7 @@ def read_run(path: str | os.PathLike) -> dict:
         # Not through xarray, which takes three times as long: a study has thousands of runs.
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
-            run = {name: file.getncattr(name) for name in file.ncattrs()}
+            run = {_shared(name): _shared(file.getncattr(name)) for name in file.ncattrs()}
             found = file.variables
             run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
             if "log_g" in found and "n_weights" in run:
@@ -243,6 +246,11 @@ def read_run(path: str | os.PathLike) -> dict:
     if missing:
         raise DataError(f"{path}: not the file of a run, it lacks {', '.join(missing)}")
     return run | {"n": int(run["n"]), "replicate": int(run["replicate"])}
+
+
+def _shared(value):
+    """Text as one object for all runs: most of what they say is the same, and it may be long."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:

@@ -7,7 +7,7 @@ from a checkpoint counts only its last attempt.
 import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from volumetry.errors import DataError
@@ -23,17 +23,17 @@ _CELL = re.compile(
 _TYPES = {"n": int, "replicate": int, "seconds": float, "max_rss_mb": float}
 
 
-def collect(benchmark_files: Iterable[str | os.PathLike]) -> list[dict]:
+def collect(benchmark_files: Iterable[str | os.PathLike]) -> Iterator[dict]:
     """Read benchmark files named ``.../{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv``.
 
-    Returns:
+    Yields:
         One row of ``COLUMNS`` for each file that exists, in the order given: a time that was lost
         is no reason to run again.
 
     Raises:
         DataError: a file is not named so, or is not a benchmark table.
     """
-    return [_row(Path(path)) for path in benchmark_files if Path(path).exists()]
+    return (_row(Path(path)) for path in benchmark_files if Path(path).exists())
 
 
 def _row(path: Path) -> dict:
@@ -64,10 +64,10 @@ def write(rows: Iterable[dict], path: str | os.PathLike) -> None:
         table.writerows(rows)
 
 
-def read(path: str | os.PathLike) -> list[dict]:
-    """Read what ``write`` wrote."""
+def read(path: str | os.PathLike) -> Iterator[dict]:
+    """Read what ``write`` wrote, row by row."""
     with Path(path).open(newline="") as file:
-        return [_typed(row) for row in csv.DictReader(file)]
+        yield from map(_typed, csv.DictReader(file))
 
 
 def _typed(row: dict) -> dict:
