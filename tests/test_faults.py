@@ -150,12 +150,13 @@ def test_clocks_that_jump(study):
 
 
 def test_a_job_that_would_not_fit_into_memory_is_refused(study):
-    rewl = {"walkers": 100_000_000}
+    small = CONFIG["datasets"]["small"] | {"n": [160]}
+    large = {"datasets": {"small": small}, "architectures": {"simple_cnn": {}}}
     study.fails(
         r"rewl: .* walkers.* would take [\d.]+ GB of memory, and [\d.]+ GB are free: lower",
-        config=CONFIG | {"samplers": {"rewl": rewl}},
+        config=CONFIG | large | {"samplers": {"rewl": {"walkers": 100_000}}},
     )
-    study.completes(config=CONFIG | {"samplers": {"guess_and_check": {"max_guesses": 1000}}})
+    study.completes(config=CONFIG | large | {"samplers": {"rewl": {"max_blocks": 12}}})
 
 
 def test_results_do_not_depend_on_cores(tmp_path):
