@@ -189,7 +189,8 @@ def test_a_job_that_slurm_takes_back_goes_on_where_it_was(cluster, tmp_path):
     study = remote.start(often, *SLURM, *target, cores=None, source=ROOT / "src")
     try:
         results = remote.path / "results"
-        wait_until(lambda: any(results.glob("checkpoints/**/*.state")), 300, "there is no checkpoint")
+        kept = results / "checkpoints"
+        wait_until(lambda: any(kept.glob("**/*.state")), 300, "there is no checkpoint")
         job = answer("squeue", "--noheader", "--states=running", "--format=%i")
         answer("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true")
         query = ("squeue", "--noheader", f"--jobs={job}", "--format=%T")
