@@ -2,14 +2,18 @@
 
 A move flips m weights. One flipped weight of a linear layer changes one pre-activation, by twice
 an input of that layer; one flipped weight of a convolution recomputes one channel. What follows
-downstream is updated by differences. Hidden values have two *sides*: a candidate is written beside
-the current value, and accepting a move toggles a few bytes. The logits, all of which change in
-nearly every move, have one side and are updated in place: that halves the memory a move goes
-through, for the price of taking a rejected move back. All sums are exact integers, sized by the
-network's proven bound.
+downstream is updated by differences. All sums are exact integers, sized by the network's proven
+bound. With weights of +-1, three changes of inputs have only eight signed sums: they are tabulated
+once, and every unit then takes one addition instead of three.
 
-With weights of +-1, three changes of inputs have only eight signed sums: they are tabulated once,
-and every unit then takes one addition instead of three.
+A move is made in one of two ways.
+
+- *Directly*, if it flips few weights, none of a convolution, and there is one hidden layer at most:
+  nearly every move. Hidden sums and logits are updated in place, one block of examples after the
+  other, and a rejected move is made once more, backwards.
+- *Generally*, in any other case. Hidden values have two *sides*: a candidate is written beside the
+  current value, and accepting the move toggles a few bytes. The logits, all of which change in
+  nearly every move, have one side and are updated in place.
 
 The logits carry +1 where their class is lower than the label: a tie with a lower
 class then loses, as the rule of the lowest class wants, and an example is correct exactly when its
