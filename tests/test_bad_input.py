@@ -351,6 +351,7 @@ def test_a_configuration_at_random_is_a_study_or_refused_in_clear_lines():
             outcomes["refused"] += 1
         else:
             assert resolve(study.config) == study
+            assert all(study.memory_mb(run) > 0 for run in study.runs[:10])
             outcomes["study"] += 1
         assert repr(configuration) == repr(before)  # NaN is not equal to itself
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from volumetry.errors import NetworkError
-from volumetry.networks import PRESETS, build_network, parse_layers
+from volumetry.networks import PRESETS, build_network, layout, parse_layers
 from volumetry.networks.forward import (
     count_correct,
     exact_dtype,
@@ -225,7 +225,11 @@ def test_a_network_that_cannot_be_is_refused_with_value_and_repair(layers, shape
     assert repair in str(error.value)
 
 
-def test_overflow_is_refused_exactly_where_doubled_sums_leave_64_bits():
-    build_network("perceptron", (2,), 2, 2**61 - 1)
-    with pytest.raises(NetworkError, match=r"\(2,\) up to 2305843009213693952 .*64-bit.* smaller"):
-        build_network("perceptron", (2,), 2, 2**61)
+def test_overflow_is_refused_exactly_where_sums_of_three_leave_64_bits():
+    most = ((2**63 - 1) // 3 - 1) // 2
+    network = build_network("perceptron", (2,), 2, most)
+    assert layout.sum_dtype(network) == np.int64
+    with pytest.raises(NetworkError, match="use fewer flips"):
+        layout.make_scratch(network, 4)
+    with pytest.raises(NetworkError, match=rf"\(2,\) up to {most + 1} .*64-bit.* smaller"):
+        build_network("perceptron", (2,), 2, most + 1)

@@ -174,8 +174,8 @@ def build_network(layers, input_shape, n_classes: int, input_bound: int) -> Netw
         features = math.prod(image)
 
     network = Network(layers, shape, input_pools, tuple(stages), tuple(linears), int(input_bound))
-    # A flip changes a sum by twice an input of its layer, hence the factor of 2.
-    if 2 * network.bound >= 2**63:
+    # The changes of three flips are added up before they are used, hence the factor of 3.
+    if 3 * (network.bound + 1) >= 2**63:
         raise NetworkError(
             f"[{', '.join(layers)}] on inputs of shape {shape} up to {input_bound} could reach "
             f"sums of 10^{math.log10(network.bound):.0f}, beyond 64-bit integers: use fewer or "

@@ -6,10 +6,12 @@ has few labels to look at. All values are exact integers, in types sized by the 
 bound.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from volumetry.errors import NetworkError
 from volumetry.jit import borrowed, inlined
 from volumetry.networks.architecture import Network
 from volumetry.networks.forward import pool_inputs
@@ -135,7 +137,13 @@ class Scratch(NamedTuple):
 
 def _narrowest(bound: int, dtypes) -> np.dtype:
     # Doubled inputs have to fit too, and the sum of a group.
-    return next(np.dtype(dtype) for dtype in dtypes if GROUP * bound <= np.iinfo(dtype).max)
+    for dtype in dtypes:
+        if GROUP * bound <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise NetworkError(
+        f"changes of 10^{math.log10(bound):.0f} are beyond 64-bit integers: use fewer flips or "
+        "smaller inputs"
+    )
 
 
 def sum_dtype(network: Network) -> np.dtype:
