@@ -25,7 +25,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from volumetry.errors import VolumetryError
+from volumetry.errors import StorageError, VolumetryError
+from volumetry.files import replacing
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """Requests to keep what there is and to end; Slurm sends the first two."""
@@ -206,13 +207,9 @@ class Checkpoint:
             self._records.flush()
             os.fsync(self._records.fileno())
             count = self._count + len(self._new)
-            temporary = self._state_path.with_name(self._state_path.name + ".new")
-            with open(temporary, "wb") as file:
-                file.write(head + _pack(self.state | {"records": np.int64(count)}))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._state_path)
-        except OSError as error:
+            with replacing(self._state_path) as temporary:
+                temporary.write_bytes(head + _pack(self.state | {"records": np.int64(count)}))
+        except (OSError, StorageError) as error:
             if not self._complained:
                 _say(f"No checkpoint could be written ({error}); the job goes on without")
             self._complained = True

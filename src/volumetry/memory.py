@@ -33,8 +33,8 @@ def estimate_mb(sampler: str, network: Network, n: int, examples: int, n_test: i
         bins = min(parameters.get("bins", 1), n_test + 1)
         span = bins if sampler == "joint" else n
         windows = most_windows(network, span, parameters["window_cost"])
-        each = state_bytes(network, n) + (state_bytes(network, n_test) if bins > 1 else 0)
-        total += _NUMBA + parameters["walkers"] * windows * (each + network.n_weights)
+        each = walker_bytes(network, n, n_test if bins > 1 else 0)
+        total += _NUMBA + parameters["walkers"] * windows * each
     elif sampler in ("gd", "sgd", "sam"):
         batch = min(n, parameters.get("batch_size", n))
         values = features + sum(layer.outputs for layer in network.linears)
@@ -57,19 +57,18 @@ def most_windows(network: Network, span: int, window_cost: float) -> int:
     return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
 
 
+def walker_bytes(network: Network, n: int, n_test: int = 0) -> int:
+    """Bytes of one walker on n examples, and on test examples if moves evaluate these too."""
+    states = state_bytes(network, n) + (state_bytes(network, n_test) if n_test else 0)
+    return states + network.n_weights
+
+
 def state_bytes(network: Network, n: int) -> int:
     """Bytes of what incremental evaluation keeps of one walker on n examples."""
     pixels = sum(math.prod(stage.shape_out) for stage in network.stages)
     units = sum(layer.outputs for layer in network.linears)
-    map_bound = max([network.input_bound] + [stage.bound for stage in network.stages])
-    sum_bound = max(layer.bound for layer in network.linears)
     padded = 1.1 * n + 64
-    return int(2 * padded * (_width(map_bound, 2) * pixels + _width(sum_bound, 4) * units))
-
-
-def _width(bound: int, least: int) -> int:
-    """Bytes of the narrowest integer that holds three times ``bound``; see ``layout``."""
-    return next(size for size in (2, 4, 8) if size >= least and 3 * bound < 1 << 8 * size - 1)
+    return int(2 * padded * (network.map_bytes * pixels + network.sum_bytes * units))
 
 
 def require(needed: int, what: str, repair: str) -> None:

@@ -44,6 +44,11 @@ def all_cells(pattern):
     return [pattern.format(**run._asdict()) for run in STUDY.runs]
 
 
+def memory_mb(wildcards):
+    """What a sampler job may take, MB."""
+    return STUDY.memory_mb(Run(**dict(wildcards) | {"n": int(wildcards.n)}))
+
+
 def dataset_options(dataset):
     """What of a dataset's entry decides its file; the sizes n do not."""
     later = ("n", "n_validation", "label_noise")

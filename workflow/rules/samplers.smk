@@ -19,7 +19,7 @@ rule train_networks:
         "../../envs/volumetry.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
+        mem_mb=memory_mb,
         runtime=240,
         gpu=int(config["device"] == "cuda"),
     params:
@@ -39,7 +39,7 @@ use rule train_networks as guess_networks with:
     wildcard_constraints:
         sampler="guess_and_check|enumerate",
     resources:
-        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
+        mem_mb=memory_mb,
         runtime=240,
         gpu=0,
 
@@ -52,7 +52,7 @@ use rule train_networks as sample_interpolators with:
     # Walker sets run side by side where there are few long jobs rather than many short ones.
     threads: lambda w: 4 if int(w.n) >= 100 else 1
     resources:
-        mem_mb=lambda w: STUDY.memory_mb(Run(**dict(w) | {"n": int(w.n)})),
+        mem_mb=memory_mb,
         runtime=1440,
         gpu=int(config["device"] == "cuda"),
 

@@ -22,7 +22,7 @@ from volumetry.benchmark.design import Design
 from volumetry.benchmark.moves import EXAMPLES, FLIPS
 from volumetry.benchmark.synthetic import make_network
 from volumetry.networks import Network
-from volumetry.networks.layout import CHUNK, GROUP, TILE, make_scratch, make_states
+from volumetry.networks.layout import CHUNK, GROUP, TILE, change_dtype, make_states
 from volumetry.simd import LANES
 
 
@@ -80,7 +80,7 @@ def row_steps(network: Network, n: int, flips: tuple[int, ...]) -> list[Step]:
     # Without flips in stages, and one hidden layer at most, hidden sums are moved in place, and
     # their changes are tabulated as they come, in a narrow type.
     direct = not any(flips[: len(network.stages)]) and len(network.linears) <= 2
-    narrow = make_scratch(network, FLIPS).narrow.itemsize
+    narrow = change_dtype(network, FLIPS).itemsize
     changed = 0  # inputs of the next layer that change
     n_stages = len(network.stages)
     started = False

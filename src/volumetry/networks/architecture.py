@@ -22,6 +22,9 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """The networks of Pakman, Kreimer & Berchenko (arXiv 2606.31282), and the plain perceptron."""
 
+GROUP = 3
+"""Changes that are added up before they are used: each type has to hold that many."""
+
 _LAYER = re.compile(r"(conv|linear) ([1-9][0-9]{0,18})|pool")
 _MOST_WEIGHTS = 10**9  # a gigabyte for each walker; a move can choose among 2^32
 
@@ -91,9 +94,41 @@ class Network:
         return self.linears[-1].outputs
 
     @property
+    def map_bound(self) -> int:
+        """Largest absolute value of inputs and convolutions."""
+        return max([self.input_bound] + [stage.bound for stage in self.stages])
+
+    @property
+    def map_bytes(self) -> int:
+        """Of the narrowest integers for inputs and convolutions, from 16 bits on."""
+        return narrowest(self.map_bound, 2)
+
+    @property
+    def sum_bytes(self) -> int:
+        """Of the narrowest integers for the sums of every linear layer, from 32 bits on."""
+        return narrowest(max(layer.bound for layer in self.linears) + 1, 4)
+
+    @property
     def bound(self) -> int:
         """Largest absolute value that any sum of the network can reach."""
         return max(layer.bound for layer in (*self.stages, *self.linears))
+
+
+def narrowest(bound: int, least: int) -> int:
+    """Bytes, ``least`` or more, of the narrowest integer that holds ``GROUP`` times a bound.
+
+    Doubled inputs fit it too.
+
+    Raises:
+        NetworkError: not even 64 bits do.
+    """
+    for size in (2, 4, 8):
+        if size >= least and GROUP * bound < 1 << 8 * size - 1:
+            return size
+    raise NetworkError(
+        f"changes of 10^{math.log10(bound):.0f} are beyond 64-bit integers: use fewer flips or "
+        "smaller inputs"
+    )
 
 
 def parse_layers(layers) -> tuple[str, ...]:
@@ -174,8 +209,7 @@ def build_network(layers, input_shape, n_classes: int, input_bound: int) -> Netw
         features = math.prod(image)
 
     network = Network(layers, shape, input_pools, tuple(stages), tuple(linears), int(input_bound))
-    # The changes of three flips are added up before they are used, hence the factor of 3.
-    if 3 * (network.bound + 1) >= 2**63:
+    if GROUP * (network.bound + 1) >= 2**63:
         raise NetworkError(
             f"[{', '.join(layers)}] on inputs of shape {shape} up to {input_bound} could reach "
             f"sums of 10^{math.log10(network.bound):.0f}, beyond 64-bit integers: use fewer or "

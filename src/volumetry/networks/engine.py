@@ -279,11 +279,7 @@ def _move_directly(plan, state, scratch, tile, least):
     sums, table, codes = state.sums, scratch.narrow, scratch.codes
     outputs, column = plan.linears[-1, OUTPUTS], plan.linears[-1, L_GROUP]
     slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
-    first, second, third = (
-        _read_flip(plan, scratch, 0, False),
-        _read_flip(plan, scratch, 1, False),
-        _read_flip(plan, scratch, 2, False),
-    )
+    first, second, third = _read_flips(plan, scratch, False)
     moved = first[0] or second[0] or third[0]
     lowest = splat(sums, np.iinfo(sums.dtype).min)
     last = plan.x.shape[2] - LANES
@@ -318,11 +314,7 @@ def _move_back(plan, state, scratch, tile, blocks):
     slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
     size = blocks * LANES
     start, step = (plan.x.shape[2] - size, LANES) if scratch.done[1] else (size - LANES, -LANES)
-    first, second, third = (
-        _read_flip(plan, scratch, 0, True),
-        _read_flip(plan, scratch, 1, True),
-        _read_flip(plan, scratch, 2, True),
-    )
+    first, second, third = _read_flips(plan, scratch, True)
     if first[0] or second[0] or third[0]:
         for _ in range(blocks):
             _move_units(plan, state, scratch, first, second, third, tile, start)
@@ -332,6 +324,16 @@ def _move_back(plan, state, scratch, tile, blocks):
                 store(sums, (slot, row, start), load(sums, (slot, row, start)) + change)
                 row += 2
             start += step
+
+
+@inlined
+def _read_flips(plan, scratch, back):
+    """The direct flips, as ``_move_units`` takes them."""
+    return (
+        _read_flip(plan, scratch, 0, back),
+        _read_flip(plan, scratch, 1, back),
+        _read_flip(plan, scratch, 2, back),
+    )
 
 
 @inlined

@@ -6,22 +6,17 @@ has few labels to look at. All values are exact integers, in types sized by the 
 bound.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.errors import NetworkError
 from volumetry.jit import borrowed, inlined
-from volumetry.networks.architecture import Network
+from volumetry.networks.architecture import GROUP, Network, narrowest
 from volumetry.networks.forward import pool_inputs
 from volumetry.simd import ALIGNMENT, LANES
 
 TILE = 2048
 """Most examples of a tile: one block of rows after another, it streams through the caches."""
-
-GROUP = 3
-"""Changes of inputs that are tabulated together."""
 
 CHUNK = 48
 """Groups tabulated at a time: their tables fit the first-level cache."""
@@ -135,34 +130,24 @@ class Scratch(NamedTuple):
     done: np.ndarray
 
 
-def _narrowest(bound: int, dtypes) -> np.dtype:
-    # Doubled inputs have to fit too, and the sum of a group.
-    for dtype in dtypes:
-        if GROUP * bound <= np.iinfo(dtype).max:
-            return np.dtype(dtype)
-    raise NetworkError(
-        f"changes of 10^{math.log10(bound):.0f} are beyond 64-bit integers: use fewer flips or "
-        "smaller inputs"
-    )
-
-
 def sum_dtype(network: Network) -> np.dtype:
     """The narrowest of int32 and int64 that holds the sums of every linear layer."""
-    return _narrowest(max(layer.bound for layer in network.linears) + 1, (np.int32, np.int64))
+    return np.dtype(f"i{network.sum_bytes}")
 
 
 def map_dtype(network: Network) -> np.dtype:
     """The narrowest of int16, int32 and int64 that holds inputs and convolutions."""
-    return _narrowest(_map_bound(network), (np.int16, np.int32, np.int64))
+    return np.dtype(f"i{network.map_bytes}")
 
 
-def _change_dtype(network: Network, flips: int) -> np.dtype:
-    # Together the hidden units change by twice an input for each flip.
-    return _narrowest(2 * flips * _map_bound(network) // GROUP + 1, (np.int16, np.int32, np.int64))
+def change_dtype(network: Network, flips: int) -> np.dtype:
+    """The same for all that flips of the first linear layer together change in hidden units.
 
-
-def _map_bound(network: Network) -> int:
-    return max([network.input_bound] + [stage.bound for stage in network.stages])
+    Raises:
+        NetworkError: not even 64 bits hold it.
+    """
+    # Each flip changes one unit, by twice an input.
+    return np.dtype(f"i{narrowest(2 * flips * network.map_bound // GROUP + 1, 2)}")
 
 
 def layer_tables(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +191,7 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
         label[tile, : len(part)] = y[part]
     blocks = label.reshape(tiles, -1, LANES)
     labels = np.stack([blocks.min(2), blocks.max(2)], axis=2)
-    bound = _map_bound(network)
+    bound = network.map_bound
     each = 2 * network.input_bound if len(network.stages) == 1 else bound
     return Plan(
         *layer_tables(network),
@@ -271,7 +256,7 @@ def make_scratch(network: Network, flips: int) -> Scratch:
         np.zeros((max(layer.outputs for layer in linears), groups), np.uint16),
         _zeros((CHUNK * 8 * LANES,), sum_dtype(network)),
         _zeros((CHUNK * 8 * LANES,), map_dtype(network)),
-        _zeros((8 * LANES,), _change_dtype(network, flips)),
+        _zeros((8 * LANES,), change_dtype(network, flips)),
         np.full((max(flips, GROUP), 5), -1, np.int64),
         np.zeros(rows, np.int64),
         np.zeros((taps, 3), np.int64),

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from volumetry.checkpoint import Arrays, Checkpoint
-from volumetry.memory import require, state_bytes
+from volumetry.memory import require, walker_bytes
+from volumetry.networks.forward import pack_weights, unpack_weights
 from volumetry.networks.layout import make_plan
 from volumetry.progress import Progress
 from volumetry.reweighting import multi_histogram, statistical_inefficiency
@@ -108,15 +109,6 @@ def _overlap_half(a: tuple[int, int], b: tuple[int, int]) -> bool:
 def fixed_windows(log_weight: np.ndarray, low: np.ndarray) -> Windows:
     """Windows whose weights, a copy of those given, no visit changes."""
     return Windows(log_weight.copy(), low, np.zeros(len(low)), np.ones(len(low), np.int64))
-
-
-def _pack(weights: list[np.ndarray]) -> np.ndarray:
-    return np.packbits(np.stack(weights) > 0, axis=-1)
-
-
-def unpack_weights(bits: np.ndarray, n_weights: int) -> np.ndarray:
-    """Weights, int8 (..., n_weights), from ``np.packbits(weights > 0)`` along the last axis."""
-    return 2 * np.unpackbits(bits, axis=-1, count=n_weights).astype(np.int8) - 1
 
 
 class FlatHistogram:
@@ -218,7 +210,7 @@ class FlatHistogram:
         if windows[0].ln_f.any():
             record["log_weight"] = np.stack([own.log_weight for own in windows])
         if keep_top:
-            record["top"] = _pack([w.weights[w.replica[-1]] for w in self.sets])
+            record["top"] = pack_weights([w.weights[w.replica[-1]] for w in self.sets])
         return record
 
     def _recall(self, record: Arrays, windows: list[Windows], tallies: list[Tally]) -> None:
@@ -235,7 +227,7 @@ class FlatHistogram:
         self._behind = True
 
     def _state(self) -> Arrays:
-        return {"weights": _pack([walkers.weights for walkers in self.sets])}
+        return {"weights": pack_weights([walkers.weights for walkers in self.sets])}
 
     def _catch_up(self) -> None:
         """Go on where the checkpoint ends."""
@@ -420,11 +412,9 @@ class FlatHistogram:
 
     def _check_memory(self, walkers: int, windows: int) -> None:
         """Refuse what would not fit, before it is allocated."""
-        each = state_bytes(self.network, self.n)
-        if self.levels.bins > 1:
-            each += state_bytes(self.network, self.n_test)
+        n_test = self.n_test if self.levels.bins > 1 else 0
         require(
-            walkers * windows * (each + self.network.n_weights),
+            walkers * windows * walker_bytes(self.network, self.n, n_test),
             f"{self.name}: {walkers * windows} walkers, {walkers} in each of {windows} windows,",
             f"lower samplers.{self.name}.walkers, raise samplers.{self.name}.window_cost, or give "
             "the job more memory",

@@ -19,9 +19,9 @@ from scipy.special import chdtrc, logsumexp
 
 from volumetry.checkpoint import Checkpoint
 from volumetry.errors import DataError
-from volumetry.networks.forward import count_correct
+from volumetry.networks.forward import count_correct, unpack_weights
 from volumetry.samplers.chains import Levels
-from volumetry.samplers.flat_histogram import FlatHistogram, unpack_weights
+from volumetry.samplers.flat_histogram import FlatHistogram
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import Production
 

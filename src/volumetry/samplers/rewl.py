@@ -19,14 +19,10 @@ import numpy as np
 import xarray as xr
 
 from volumetry.checkpoint import Checkpoint
+from volumetry.networks.forward import pack_weights, unpack_weights
 from volumetry.progress import Progress
 from volumetry.samplers.chains import Levels, Windows
-from volumetry.samplers.flat_histogram import (
-    ROUNDS_A_SWEEP,
-    FlatHistogram,
-    Ladder,
-    unpack_weights,
-)
+from volumetry.samplers.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder
 from volumetry.samplers.problem import Problem, common_result
 from volumetry.samplers.production import GROUPS, Production, Uniform
 
@@ -148,7 +144,7 @@ def run(
         state_correct=("state", at, {"long_name": "A of the state", "units": "1"}),
         state_weights=(
             ("state", "byte"),
-            np.packbits(states > 0, axis=1),
+            pack_weights(states),
             {"long_name": "weights of the state, one bit each, 1 for +1", "units": "1"},
         ),
     )
@@ -173,7 +169,7 @@ def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
 
     last = np.array(list(sampler.pool.map(one, range(len(sampler.sets)))))
     counts = {"visits": visits, "tests": tests, "test_sum": test_sum}
-    sampler.checkpoint.add(lambda: counts | {"last": np.packbits(last > 0, axis=1)}, dict)
+    sampler.checkpoint.add(lambda: counts | {"last": pack_weights(last)}, dict)
     return Uniform(**counts), last
 
 

@@ -29,7 +29,7 @@ import xarray as xr
 from volumetry.checkpoint import Checkpoint
 from volumetry.errors import ConfigError
 from volumetry.networks import Network
-from volumetry.networks.forward import count_correct
+from volumetry.networks.forward import count_correct, pack_weights
 from volumetry.progress import Progress
 from volumetry.samplers import _binary_model as model
 from volumetry.samplers._training_state import pack, unpack
@@ -369,7 +369,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
     }
     own["weights"] = (
         ("network", "weight_byte"),
-        np.packbits(np.stack(weights) > 0, axis=1),
+        pack_weights(weights),
         {"long_name": "selected state, one bit a weight, 1 for +1 (numpy.packbits)", "units": "1"},
     )
     return common_result(
