@@ -4,8 +4,8 @@
 #   snakemake --cores all --configfile config/smoke.yaml          another one
 #   snakemake --cores all benchmark                               how fast this machine is
 #
-# dataset -> nested subsets -> one job for each (dataset, architecture, n, replicate, sampler)
-#         -> study.nc -> charts -> report.html
+# dataset -> nested subsets -> for each (dataset, architecture, n, replicate) a job of each sampler,
+#         gd, sgd and sam in one -> study.nc -> charts -> report.html
 
 from snakemake.utils import min_version
 

@@ -159,6 +159,32 @@ def test_what_takes_less_than_the_interval_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_time_that_led_to_a_checkpoint_counts(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("volumetry.checkpoint.time.monotonic", lambda: clock[0])
+    checkpoint = Checkpoint(tmp_path / "job", "key", seconds=0)
+    clock[0] = 70.0
+    checkpoint.add(lambda: record(0), lambda: record(10))
+    clock[0] = 75.0  # and a kill
+    assert checkpoint.spent == 75
+    checkpoint._records.close()
+    for spent in (70, 71):
+        clock[0] = 1000.0
+        checkpoint = Checkpoint(tmp_path / "job", "key", seconds=0)
+        clock[0] = 1001.0
+        assert checkpoint.recall() is not None and checkpoint.spent == spent + 1
+        checkpoint.close()
+
+
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_a_signal_after_the_work_changes_nothing(seconds, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "job", "key", seconds)
+    checkpoint.add(lambda: record(0), lambda: record(10))
+    checkpoint.close()
+    assert checkpoint.stop() == (seconds == 0)
+    assert recalled(tmp_path / "job") == (([0], 10) if seconds == 0 else ([], None))
+
+
 @pytest.mark.parametrize("ending", [".records", ".state"])
 @pytest.mark.parametrize("harm", ["cut", "empty", "flip", "foreign"])
 def test_a_damaged_checkpoint_is_set_aside(ending, harm, tmp_path, capsys):

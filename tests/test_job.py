@@ -104,6 +104,22 @@ def test_all_output_of_a_job_goes_to_its_log(tmp_path, statement, lines, status)
     assert sorted((tmp_path / "log").read_text().splitlines()) == sorted(["begins", *lines])
 
 
+def test_runs_of_a_job_have_logs_of_their_own(tmp_path):
+    script = (
+        "import os\nfrom volumetry.joblog import leave, logged\n"
+        "for log in ('one', 'two'):\n    with logged(log):\n        print('in', log)\n"
+        "        os.system('echo a child in ' + log)\n    print('after', log)\n"
+        "leave()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"after one\nafter two\n", b"")
+    for log in ("one", "two"):
+        assert sorted((tmp_path / log).read_text().splitlines()) == [
+            f"a child in {log}",
+            f"in {log}",
+        ]
+
+
 def test_a_mistake_of_the_program_keeps_its_traceback(tmp_path):
     script = "from volumetry.joblog import logged\nwith logged('log'):\n    1 / 0\n"
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)

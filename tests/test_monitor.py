@@ -139,7 +139,7 @@ def test_a_checkpoint_is_a_sign_of_life_and_so_is_a_long_step(results):
     run = run_of("rewl")
     results.log(run, PROGRESS, age=1000)
     assert Reader(results.folder).read().runs[2].state == "stalled"
-    kept = results.folder / "checkpoints/small/perceptron/4/0/rewl.state"
+    kept = results.folder / "checkpoints/small/perceptron/n4/r0/rewl.state"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"")
     job = Reader(results.folder).read().runs[2]

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -111,8 +112,8 @@ def test_another_replicate_runs_that_replicate_and_what_follows(finished):
 
 def test_another_sampler_and_dataset_leave_the_others_alone(finished):
     new = changed(samplers__sgd={"networks": 1}, datasets__other={"source": "teacher", "n": [2]})
-    # sgd on the old dataset; all four on the new one.
-    runs = {"train_networks": 1 + 2, "guess_networks": 1, "sample_interpolators": 1}
+    # On the old dataset sgd, in one job with gd; on the new one all.
+    runs = {"train_networks": 1 + 1, "guess_networks": 1, "sample_interpolators": 1}
     made = {"prepare_dataset": 1, "draw_subset": 1, "save_config": 1}
     assert finished.planned(new) == runs | made | RESULTS
 
@@ -135,6 +136,23 @@ def test_the_benchmark_is_a_target_of_its_own(finished, target):
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, re.M))
     assert jobs == {target: "1", "measure_speed": "1", "render_benchmark": "1"}, result.stderr
     assert not any("benchmark" in rule or "speed" in rule for rule in finished.planned(CONFIG))
+
+
+def test_a_change_of_one_sampler_does_not_train_the_others_of_its_job_again(tmp_path):
+    repository = Repository(tmp_path)
+    runs, logs = (repository.path / "results" / name for name in ("runs", "logs/runs"))
+    place = Path("small/perceptron/n4/r0")
+    config = changed(samplers={name: {"networks": 1} for name in ("gd", "sgd")})
+    made = []
+    for batch_size in (3, 2):
+        config["samplers"]["sgd"]["batch_size"] = batch_size
+        wanted = ("--", f"results/runs/{place}/gd.nc")
+        result = repository.snakemake(config | {"checkpoint_seconds": 0}, *wanted)
+        assert result.returncode == 0, result.stderr
+        made.append([(runs / place / f"{name}.nc").read_bytes() for name in ("gd", "sgd")])
+    assert made[0][0] == made[1][0] and made[0][1] != made[1][1]
+    assert "Going on from the checkpoint" in (logs / place / "gd.log").read_text()
+    assert "belongs to other inputs, parameters" in (logs / place / "sgd.log").read_text()
 
 
 # ---- edits of the code --------------------------------------------------------------------------

@@ -68,7 +68,8 @@ class Checkpoint:
         self._old: list[Arrays] = []
         self._new: list[Arrays] = []
         self._next = 0
-        self._written_at = time.monotonic()
+        self._started_at = self._written_at = time.monotonic()
+        self._spent = 0.0
         self._path = Path(path) if path is not None else None
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,11 @@ class Checkpoint:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    @property
+    def spent(self) -> float:
+        """Seconds of work, those that led to what was found at the start included."""
+        return self._spent + time.monotonic() - self._started_at
 
     def recall(self) -> Arrays | None:
         """The next record of an earlier process, or None if there is no other."""
@@ -127,9 +133,8 @@ class Checkpoint:
             with self._lock:
                 if self._size:
                     self._write()
-                    self._records.close()
-                else:
-                    self._records.close()
+                self._records.close()
+                if not self._size:
                     self._records_path.unlink(missing_ok=True)
 
     def stop(self, patience: float = _PATIENCE) -> bool:
@@ -137,11 +142,11 @@ class Checkpoint:
         if self._path is None:
             return False
         self._wanted = True
-        if not self._new and not self._count:
+        if not (self._new or self._count or self._records.closed):
             self._kept.clear()
             self._kept.wait(patience)
         with self._lock:
-            if self._new:
+            if self._new and not self._records.closed:
                 self._write()
         return bool(self._size)
 
@@ -174,6 +179,7 @@ class Checkpoint:
         self._records.seek(0)
         self._check_head(self._records)
         old = [_read_record(self._records) for _ in range(int(state.pop("records")))]
+        self._spent = float(state.pop("seconds"))
         self._size, self._count = self._records.tell(), len(old)
         self.state, self._old = state, old
         _say(f"Going on from the checkpoint {self._path}")
@@ -207,8 +213,9 @@ class Checkpoint:
             self._records.flush()
             os.fsync(self._records.fileno())
             count = self._count + len(self._new)
+            own = {"records": np.int64(count), "seconds": np.float64(self.spent)}
             with replacing(self._state_path) as temporary:
-                temporary.write_bytes(head + _pack(self.state | {"records": np.int64(count)}))
+                temporary.write_bytes(head + _pack(self.state | own))
         except (OSError, StorageError) as error:
             if not self._complained:
                 _say(f"No checkpoint could be written ({error}); the job goes on without")

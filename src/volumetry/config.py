@@ -27,7 +27,7 @@ from volumetry.networks.architecture import PRESETS, Network, build_network, par
 from volumetry.samplers import STARTS_FROM, check_enumerable
 
 CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
-"""Where the files of a sampler job lie below a folder, without their suffix."""
+"""Where the files of a sampler's run lie below a folder, without their suffix."""
 
 _LARGEST_N_VALIDATION = 200
 _LARGEST_NUMBER = 2**63 - 1  # what a result file can hold

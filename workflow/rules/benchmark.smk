@@ -26,7 +26,7 @@ rule measure_speed:
         gpu=0,
     params:
         design=lambda w: "quick" if w.benchmark.endswith("quick") else "full",
-        code=code("measure_speed.py", *SAMPLERS.values()),
+        code=lambda w: code("measure_speed.py", *SAMPLERS.values()),
     message:
         "Measuring speed ({wildcards.benchmark}); leave the machine alone meanwhile"
     script:
@@ -49,7 +49,7 @@ rule render_benchmark:
         mem_mb=2000,
         runtime=15,
     params:
-        code=code("render_benchmark.py"),
+        code=lambda w: code("render_benchmark.py"),
     message:
         "Rendering the page of the benchmark"
     script:

@@ -26,6 +26,7 @@ config.update(STUDY.config)
 shell.prefix("set -euo pipefail; exec ")
 
 R = config["results_dir"].rstrip("/")
+TRAINED = [name for name in config["samplers"] if name in ("gd", "sgd", "sam")]
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
 CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
@@ -40,13 +41,31 @@ wildcard_constraints:
 
 
 def all_cells(pattern):
-    """The files of every job of the study, by a pattern with the wildcards of CELL."""
+    """The files of every run of the study, by a pattern with the wildcards of CELL."""
     return [pattern.format(**run._asdict()) for run in STUDY.runs]
 
 
-def memory_mb(wildcards):
-    """What a sampler job may take, MB."""
-    return STUDY.memory_mb(Run(**dict(wildcards) | {"n": int(wildcards.n)}))
+def of_samplers(pattern, names):
+    """A pattern with the wildcards of CELL, for each of several samplers."""
+    return expand(pattern, sampler=names, allow_missing=True)
+
+
+def run_of(wildcards, sampler):
+    """What tells a run from others of its job, files left out."""
+    cell = CELL.format(**dict(wildcards) | {"sampler": sampler})
+    return {
+        "cell": cell,
+        "sampler": sampler,
+        "module": SAMPLERS[sampler],
+        "parameters": config["samplers"][sampler],
+        "seed": job_seed(config["seed"], "run", cell),
+    }
+
+
+def memory_mb(wildcards, sampler):
+    """What a run may take, MB."""
+    run = dict(wildcards) | {"n": int(wildcards.n), "sampler": sampler}
+    return STUDY.memory_mb(Run(**run))
 
 
 def dataset_options(dataset):

@@ -58,8 +58,7 @@ rule aggregate_runs:
 
 rule collect_seconds:
     input:
-        # The benchmark files stand beside the runs but are no input: they change when nothing else
-        # does.
+        # What they took stands beside them, but is no input: it changes when nothing else does.
         all_cells(f"{R}/runs/{CELL}.nc"),
     output:
         f"{R}/seconds.csv",
@@ -74,7 +73,7 @@ rule collect_seconds:
         mem_mb=500,
         runtime=15,
     params:
-        benchmarks=all_cells(f"{R}/benchmarks/runs/{CELL}.tsv"),
+        costs=all_cells(f"{R}/benchmarks/runs/{CELL}.tsv"),
         code=code("collect_seconds.py"),
     message:
         "Collecting the run times"
@@ -86,7 +85,7 @@ rule draw_charts:
     input:
         rules.aggregate_runs.output,
     output:
-        [
+        svg=[
             report(
                 f"{R}/charts/{chart}.svg",
                 caption=f"../report/{chart}.rst",
@@ -94,7 +93,7 @@ rule draw_charts:
             )
             for chart in CHARTS
         ],
-        expand(f"{R}/charts/{{chart}}.png", chart=CHARTS),
+        png=expand(f"{R}/charts/{{chart}}.png", chart=CHARTS),
     log:
         f"{R}/logs/draw_charts.log",
     benchmark:

@@ -1,9 +1,9 @@
-# Needs: a dataset and an ordering of its pool. Makes: the result of one sampler on one training set.
-# The rules differ only in which samplers they run and in what they ask of the machine; joint starts
-# from what others of the same cell found.
+# Needs: a dataset and an ordering of its pool. Makes: the result of each sampler on each training
+# set. The rules differ only in which samplers they run and in what they ask of the machine; joint
+# starts from what others at the same point of the grid found.
 
 
-rule train_networks:
+rule guess_networks:
     input:
         dataset=rules.prepare_dataset.output[0],
         subset=rules.draw_subset.output[0],
@@ -11,40 +11,49 @@ rule train_networks:
         f"{R}/runs/{CELL}.nc",
     log:
         f"{R}/logs/runs/{CELL}.log",
-    benchmark:
-        f"{R}/benchmarks/runs/{CELL}.tsv"
     wildcard_constraints:
-        sampler="gd|sgd|sam",
+        sampler="guess_and_check|enumerate",
     conda:
         "../../envs/volumetry.yaml"
     threads: 1
     resources:
-        mem_mb=memory_mb,
+        mem_mb=lambda w: memory_mb(w, w.sampler),
         runtime=240,
-        gpu=int(config["device"] == "cuda"),
+        gpu=0,
     params:
-        module=lambda w: SAMPLERS[w.sampler],
-        parameters=lambda w: config["samplers"][w.sampler],
+        runs=lambda w: [run_of(w, w.sampler)],
         layers=lambda w: config["architectures"][w.architecture]["layers"],
-        seed=lambda w: job_seed(config["seed"], "run", CELL.format(**w)),
-        code=lambda w: code("run_sampler.py", SAMPLERS[w.sampler]),
+        code=lambda w: code("run_samplers.py", SAMPLERS[w.sampler]),
     message:
         "{wildcards.sampler} on {wildcards.dataset}, {wildcards.architecture}, "
         "n = {wildcards.n}, replicate {wildcards.replicate}"
     script:
-        "../scripts/run_sampler.py"
+        "../scripts/run_samplers.py"
 
 
-use rule train_networks as guess_networks with:
-    wildcard_constraints:
-        sampler="guess_and_check|enumerate",
-    resources:
-        mem_mb=memory_mb,
-        runtime=240,
-        gpu=0,
+# All in one job: on small training sets, starting torch takes longer than training. What one of
+# them kept in its checkpoint is not trained again when it is another that has changed.
+if TRAINED:
+
+    use rule guess_networks as train_networks with:
+        output:
+            of_samplers(f"{R}/runs/{CELL}.nc", TRAINED),
+        log:
+            of_samplers(f"{R}/logs/runs/{CELL}.log", TRAINED),
+        resources:
+            mem_mb=lambda w: max(memory_mb(w, sampler) for sampler in TRAINED),
+            runtime=240,
+            gpu=int(config["device"] == "cuda"),
+        params:
+            runs=lambda w: [run_of(w, sampler) for sampler in TRAINED],
+            layers=lambda w: config["architectures"][w.architecture]["layers"],
+            code=code("run_samplers.py", *(SAMPLERS[sampler] for sampler in TRAINED)),
+        message:
+            f"{', '.join(TRAINED)} on {{wildcards.dataset}}, {{wildcards.architecture}}, "
+            "n = {wildcards.n}, replicate {wildcards.replicate}"
 
 
-use rule train_networks as sample_interpolators with:
+use rule guess_networks as sample_interpolators with:
     wildcard_constraints:
         sampler="rewl",
     # The longest jobs first, so that none is left over at the end.
@@ -52,7 +61,7 @@ use rule train_networks as sample_interpolators with:
     # Walker sets run side by side where there are few long jobs rather than many short ones.
     threads: lambda w: 4 if int(w.n) >= 100 else 1
     resources:
-        mem_mb=memory_mb,
+        mem_mb=lambda w: memory_mb(w, w.sampler),
         runtime=1440,
         gpu=int(config["device"] == "cuda"),
 
@@ -61,10 +70,9 @@ use rule sample_interpolators as sample_jointly with:
     input:
         dataset=rules.prepare_dataset.output[0],
         subset=rules.draw_subset.output[0],
-        sources=lambda w: [
-            f"{R}/runs/{CELL}.nc".format(**(dict(w) | {"sampler": source}))
-            for source in STARTS_FROM["joint"]
-            if source in config["samplers"]
-        ],
+        sources=of_samplers(
+            f"{R}/runs/{CELL}.nc",
+            [name for name in STARTS_FROM["joint"] if name in config["samplers"]],
+        ),
     wildcard_constraints:
         sampler="joint",

@@ -1,7 +1,7 @@
-"""Collect run times and memory of all runs from their benchmark files."""
+"""Collect what all runs took."""
 
 from volumetry.joblog import logged
 from volumetry.results import seconds
 
 with logged(snakemake.log[0]):
-    seconds.write(seconds.collect(snakemake.params.benchmarks), snakemake.output[0])
+    seconds.write(seconds.collect(snakemake.params.costs), snakemake.output[0])

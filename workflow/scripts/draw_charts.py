@@ -1,4 +1,4 @@
-"""Draw every chart, in every format asked for."""
+"""Draw every chart."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from volumetry.report.charts import draw_chart, save
 
 with logged(snakemake.log[0]):
     study = netcdf.read(snakemake.input[0])
-    for path in map(Path, snakemake.output):
-        with replacing(path) as temporary:
-            save(draw_chart(path.stem, study), temporary)
+    for svg, png in zip(snakemake.output.svg, snakemake.output.png, strict=True):
+        with replacing(svg) as new_svg, replacing(png) as new_png:
+            save(draw_chart(Path(svg).stem, study), new_svg, new_png)

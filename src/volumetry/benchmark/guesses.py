@@ -1,4 +1,4 @@
-"""Guesses a second of Guess & Check, as a study runs it, and of batches in torch, on all cores."""
+"""Guesses a second of Guess & Check and of batches in torch, on all cores."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
 from volumetry.networks import Network
-from volumetry.samplers.guess_and_check import GuessAndCheckParameters, run
+from volumetry.samplers.guess_and_check import GuessAndCheckParameters, search
 from volumetry.samplers.problem import Problem
 
 PRESET = "simple_cnn"
@@ -74,15 +74,12 @@ def measure(design: Design, threads: int) -> xr.Dataset:
 
 
 def _sampler(network: Network, train, threads: int) -> Callable[[int], None]:
-    """The sampler: a unit of work is ``_UNIT`` guesses a thread."""
-    x, y = train
-    # No test images: what a fit is worth is no part of the search for it.
-    none, some = x[:0], y[:1]
-    problem = Problem(network, x, y, none, some, none, y[:0])
+    """The sampler's search: a unit of work is ``_UNIT`` guesses a thread."""
+    problem = Problem(network, *train, *train, *train)
 
     def work(count: int) -> None:
         guesses = count * _UNIT * threads
-        run(problem, GuessAndCheckParameters(_NEVER, guesses), seed=0, threads=threads)
+        search(problem, GuessAndCheckParameters(_NEVER, guesses), 0, threads)
 
     return work
 

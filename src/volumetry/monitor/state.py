@@ -31,7 +31,6 @@ SILENCE = 120.0
 
 _STEPS_OF_SILENCE = 3
 _TAIL_BYTES = 16384
-_CHECKPOINT = "{dataset}/{architecture}/{n}/{replicate}/{sampler}"
 _STOPPED = "Stopped by SIG"  # what ``checkpoint.watch`` says
 _REPORT = {
     "aggregate_runs": "study.nc",
@@ -171,7 +170,7 @@ class Reader:
             Job(run.sampler, place, "waiting", run),
             self._path("runs", run, "nc"),
             self._path("logs/runs", run, "log"),
-            self._path("checkpoints", run, "state", _CHECKPOINT),
+            self._path("checkpoints", run, "state"),
         )
 
     def _preparations(self, config: dict) -> list[Job]:
@@ -234,8 +233,8 @@ class Reader:
 
     # ---- files ---------------------------------------------------------------------------------
 
-    def _path(self, folder: str, run: Run, suffix: str, cell: str = CELL) -> Path:
-        return self.folder / folder / f"{cell.format(**run._asdict())}.{suffix}"
+    def _path(self, folder: str, run: Run, suffix: str) -> Path:
+        return self.folder / folder / f"{CELL.format(**run._asdict())}.{suffix}"
 
     def _configuration(self) -> tuple[dict, list[Run]]:
         path = self.folder / "config.yaml"

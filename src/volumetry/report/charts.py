@@ -442,12 +442,8 @@ def draw_chart(name: str, study: xr.Dataset) -> alt.TopLevelMixin:
     return CHARTS[name](study)
 
 
-def save(chart: alt.TopLevelMixin, path: str | os.PathLike) -> None:
-    """Write a chart as SVG or, at twice its size, as PNG, by the suffix of ``path``."""
-    path, spec = Path(path), chart.to_json()
-    if path.suffix == ".svg":
-        path.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-    elif path.suffix == ".png":
-        path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    else:
-        raise ValueError(f"{path}: a chart is written as .svg or .png")
+def save(chart: alt.TopLevelMixin, svg: str | os.PathLike, png: str | os.PathLike) -> None:
+    """Write a chart as SVG and, at twice its size, as PNG."""
+    drawn = vl_convert.vegalite_to_svg(chart.to_json())
+    Path(svg).write_text(drawn, encoding="utf-8")
+    Path(png).write_bytes(vl_convert.svg_to_png(drawn, scale=2))

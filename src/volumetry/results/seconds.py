@@ -1,7 +1,7 @@
-"""Run time and memory of the jobs, from Snakemake's benchmark files.
+"""Run time and memory of the runs, from the files that ``joblog.write_cost`` leaves beside them.
 
-Kept apart from the study itself, whose bytes are reproducible; these never are. A job that resumed
-from a checkpoint counts only its last attempt.
+Kept apart from the study itself, whose bytes are reproducible; these never are. What a run takes is
+counted without the start of its process, and with what led to the checkpoint it went on from.
 """
 
 import csv
@@ -14,7 +14,7 @@ from volumetry.errors import DataError
 from volumetry.files import replacing
 
 COLUMNS = ("dataset", "architecture", "n", "replicate", "sampler", "seconds", "max_rss_mb")
-"""The cell of the run, its wall-clock seconds, its largest resident memory in MB (may be NaN)."""
+"""The cell of the run, its wall-clock seconds, the most memory its process had, in MB."""
 
 _CELL = re.compile(
     r"(?:^|/)(?P<dataset>[^/]+)/(?P<architecture>[^/]+)/n(?P<n>\d+)/r(?P<replicate>\d+)"
@@ -23,37 +23,30 @@ _CELL = re.compile(
 _TYPES = {"n": int, "replicate": int, "seconds": float, "max_rss_mb": float}
 
 
-def collect(benchmark_files: Iterable[str | os.PathLike]) -> Iterator[dict]:
-    """Read benchmark files named ``.../{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv``.
+def collect(files: Iterable[str | os.PathLike]) -> Iterator[dict]:
+    """Read files named ``.../{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv``.
 
     Yields:
         One row of ``COLUMNS`` for each file that exists, in the order given: a time that was lost
         is no reason to run again.
 
     Raises:
-        DataError: a file is not named so, or is not a benchmark table.
+        DataError: a file is not named so, or says something else.
     """
-    return (_row(Path(path)) for path in benchmark_files if Path(path).exists())
+    return (_row(Path(path)) for path in files if Path(path).exists())
 
 
 def _row(path: Path) -> dict:
     cell = _CELL.search(path.as_posix())
     if cell is None:
         form = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv"
-        raise DataError(f"{path}: not a benchmark file of a run; its path must end in {form}")
-    with path.open(newline="") as lines:
-        measured = list(csv.DictReader(lines, delimiter="\t"))
-    if not measured or "s" not in measured[-1]:
-        raise DataError(f"{path}: not a benchmark table of Snakemake; delete it")
-    # A job too short to be observed has '-' or 'NA' for its memory.
-    memory = measured[-1].get("max_rss") or "nan"
-    return _typed(
-        cell.groupdict()
-        | {
-            "seconds": measured[-1]["s"],
-            "max_rss_mb": memory if re.fullmatch(r"[\d.]+", memory) else "nan",
-        }
-    )
+        raise DataError(f"{path}: not the cost of a run; its path must end in {form}")
+    try:
+        with path.open(newline="") as lines:
+            (cost,) = csv.DictReader(lines, delimiter="\t")
+        return _typed(cell.groupdict() | {"seconds": cost["s"], "max_rss_mb": cost["max_rss"]})
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: does not say what a run took; delete it") from None
 
 
 def write(rows: Iterable[dict], path: str | os.PathLike) -> None:

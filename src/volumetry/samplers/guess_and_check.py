@@ -80,8 +80,40 @@ def run(
         ``log_volume`` is ln(hits / guesses), its error that of a binomial fraction. Without a hit
         the volume is censored: ``log_volume_upper`` is ln(3 / guesses), the 95 % limit.
     """
-    network = problem.network
-    checker = Checker(network, problem.x_train, problem.y_train)
+    guesses, hits = search(problem, parameters, seed, threads, checkpoint)
+    accuracy = np.array([_test_accuracy(problem, seed, guess) for guess in hits])
+    count = len(hits)
+    verdict = f"{count} hits in {guesses} guesses"
+    if count == 0:
+        verdict = f"censored: no hit in {guesses} guesses"
+    result = common_result(
+        test_accuracy=accuracy.mean() if count else np.nan,
+        test_accuracy_stderr=accuracy.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan,
+        log_volume=np.log(count / guesses) if count else np.nan,
+        log_volume_stderr=np.sqrt((1 - count / guesses) / count) if count else np.nan,
+        log_volume_upper=np.nan if count else np.log(3 / guesses),
+        converged=count > 0,
+        verdict=verdict,
+        guesses=guesses,
+    )
+    result["hits"] = ((), np.int64(count), {"long_name": "guesses that fit", "units": "1"})
+    result["hit_test_accuracy"] = (
+        "hit",
+        accuracy,
+        {"long_name": "test accuracy of each fit", "units": "1"},
+    )
+    return result
+
+
+def search(
+    problem: Problem,
+    parameters: GuessAndCheckParameters,
+    seed: int,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[int, list[int]]:
+    """The search of ``run``: how many guesses were made, and which of them fit, ascending."""
+    checker = Checker(problem.network, problem.x_train, problem.y_train)
 
     def check(first):
         return checker.check(seed, first, min(first + _CHUNK, parameters.max_guesses))
@@ -106,29 +138,7 @@ def run(
     if len(hits) >= parameters.hits:
         hits = hits[: parameters.hits]
         guesses = hits[-1] + 1
-
-    accuracy = np.array([_test_accuracy(problem, seed, guess) for guess in hits])
-    count = len(hits)
-    verdict = f"{count} hits in {guesses} guesses"
-    if count == 0:
-        verdict = f"censored: no hit in {guesses} guesses"
-    result = common_result(
-        test_accuracy=accuracy.mean() if count else np.nan,
-        test_accuracy_stderr=accuracy.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan,
-        log_volume=np.log(count / guesses) if count else np.nan,
-        log_volume_stderr=np.sqrt((1 - count / guesses) / count) if count else np.nan,
-        log_volume_upper=np.nan if count else np.log(3 / guesses),
-        converged=count > 0,
-        verdict=verdict,
-        guesses=guesses,
-    )
-    result["hits"] = ((), np.int64(count), {"long_name": "guesses that fit", "units": "1"})
-    result["hit_test_accuracy"] = (
-        "hit",
-        accuracy,
-        {"long_name": "test accuracy of each fit", "units": "1"},
-    )
-    return result
+    return guesses, hits
 
 
 def _state(guesses: int, hits: list[int]) -> Arrays:

@@ -13,6 +13,7 @@ import xarray as xr
 from volumetry import device as devices
 from volumetry import netcdf
 from volumetry.checkpoint import Checkpoint, digest, watch
+from volumetry.joblog import write_cost
 from volumetry.networks.architecture import build_network
 from volumetry.provenance import provenance, versions
 from volumetry.samplers.problem import Problem
@@ -33,6 +34,7 @@ def run_job(
     source_paths: Sequence[str | os.PathLike] = (),
     checkpoint_path: str | os.PathLike | None = None,
     checkpoint_seconds: float = 60.0,
+    cost_path: str | os.PathLike | None = None,
 ) -> xr.Dataset:
     """Run one sampler on one training subset.
 
@@ -52,6 +54,7 @@ def run_job(
             on it nor on how often. With a path, the main thread has to call, and a signal of
             ``checkpoint.SIGNALS`` ends the process.
         checkpoint_seconds: between two writings.
+        cost_path: where to say what the run took, parts kept by earlier processes included.
 
     Returns:
         The sampler's result, with attributes that say where it comes from.
@@ -76,6 +79,8 @@ def run_job(
             watch(checkpoint)
         given["checkpoint"] = checkpoint
         result = sampler.run(problem, settings, seed, threads=threads, **given)
+    if cost_path is not None:
+        write_cost(cost_path, checkpoint.spent)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",
         Conventions="CF-1.11",

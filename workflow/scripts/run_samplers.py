@@ -1,0 +1,45 @@
+"""Run samplers on one training subset, one after the other."""
+
+import gc
+
+gc.disable()  # imports make no garbage, and looking for it takes a sixth of their time
+
+from pathlib import Path
+
+from volumetry import netcdf
+from volumetry.joblog import leave, logged
+from volumetry.samplers.job import run_job
+
+gc.freeze()
+gc.enable()
+
+wildcards, results = snakemake.wildcards, Path(snakemake.config["results_dir"])
+
+for run, output, log in zip(snakemake.params.runs, snakemake.output, snakemake.log, strict=True):
+    with logged(log):
+        result = run_job(
+            snakemake.input.dataset,
+            snakemake.input.subset,
+            {
+                "dataset": wildcards.dataset,
+                "architecture": wildcards.architecture,
+                "n": int(wildcards.n),
+                "replicate": int(wildcards.replicate),
+                "sampler": run["sampler"],
+            },
+            module=run["module"],
+            layers=snakemake.params.layers,
+            parameters=run["parameters"],
+            seed=run["seed"],
+            code_digest=snakemake.params.code,
+            threads=snakemake.threads,
+            # No parameter of the rule: results of all devices are the same, and stay valid.
+            device=snakemake.config["device"],
+            source_paths=snakemake.input.get("sources", []),
+            # Beside the results, and no outputs: Snakemake removes those of a job that did not end.
+            checkpoint_path=results / "checkpoints" / run["cell"],
+            checkpoint_seconds=snakemake.config["checkpoint_seconds"],
+            cost_path=results / "benchmarks" / "runs" / f"{run['cell']}.tsv",
+        )
+        netcdf.write(result, output)
+leave()
