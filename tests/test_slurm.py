@@ -177,7 +177,7 @@ def test_the_smoke_study_is_the_same_through_slurm(cluster, tmp_path):
     assert results == digests(local.path / config["results_dir"])
     jobs = len(re.findall("has been submitted with SLURM jobid", said))
     print(f"{jobs} jobs of Slurm, {len(results)} files")
-    assert jobs == 7  # of 17: small ones share one
+    assert jobs == 7  # of 13: small ones share one
 
 
 def test_a_job_that_slurm_takes_back_goes_on_where_it_was(cluster, tmp_path):
