@@ -4,7 +4,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from volumetry.errors import VolumetryError
@@ -38,7 +38,8 @@ def logged(path: str | os.PathLike) -> Iterator[None]:
 def _redirect(*descriptors: int) -> None:
     """Send standard output and standard error elsewhere, even what is not written by Python."""
     for stream, descriptor in zip((sys.stdout, sys.stderr), descriptors, strict=True):
-        stream.flush()
+        with suppress(OSError):  # the disk is full
+            stream.flush()
         os.dup2(descriptor, stream.fileno())
 
 
