@@ -283,6 +283,7 @@ class FlatHistogram:
         uniform: Uniform | None = None,
         depth: float = np.inf,
         reach: int = 0,
+        goal: int = 0,
     ) -> Ladder:
         """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
 
@@ -291,6 +292,7 @@ class FlatHistogram:
             uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
             depth: nats; the anneal stops where its ensemble is a fraction exp(-depth) of the first,
             reach: but going up not before its mean coordinate is this high.
+            goal: going up, walkers at the highest coordinate met are not at the end below this one.
         """
         progress = Progress(f"{self.name}, exploratory pass", "units of beta")
         size = len(self.base_weight)
@@ -333,7 +335,7 @@ class FlatHistogram:
                 deep = beta * mean - log_z > depth and not (direction > 0 and mean < reach)
                 seen = np.flatnonzero(np.bincount(self.coordinate, visits))
                 end = seen[-1] if direction > 0 else seen[0]
-                arrived = by_value[end] > 0.5 * by_value.sum()
+                arrived = by_value[end] > 0.5 * by_value.sum() and (direction < 0 or end >= goal)
                 at_end = at_end + 1 if arrived or not moved else 0
                 progress.update(
                     abs(beta), _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {mean:.1f}"

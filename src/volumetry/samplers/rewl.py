@@ -109,7 +109,7 @@ def run(
             checkpoint,
         )
         uniform, last = draw_bulk(sampler, parameters.bulk_draws)
-        ladder = sampler.explore(last, uniform)
+        ladder = sampler.explore(last, uniform, goal=n)
         learned = Learned(sampler, ladder)
         bounds, log_weight, moves = sampler.divide(
             ladder,
