@@ -1,5 +1,6 @@
 """rewl against exhaustive enumeration, Guess & Check, and itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,8 +9,9 @@ import pytest
 from enumeration import random_problem
 
 from volumetry.samplers import enumeration, guess_and_check, rewl
+from volumetry.samplers.chains import Levels, make_tally
 from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.flat_histogram import plan_windows
+from volumetry.samplers.flat_histogram import FlatHistogram, plan_windows
 from volumetry.samplers.rewl import RewlParameters
 
 QUICK = RewlParameters(max_blocks=100)
@@ -96,6 +98,34 @@ def test_a_budget_too_small_is_reported_as_not_converged():
     assert estimate.converged == 0
     assert "standard error of ln V" in estimate.attrs["verdict"]
     assert np.isfinite(estimate.log_volume)
+
+
+@pytest.mark.parametrize("goal", [0, 10])
+def test_the_anneal_does_not_end_below_its_goal(goal, monkeypatch):
+    """Where the last step of ln g is the steepest by far, walkers wait for long at A = n - 1."""
+    problem = random_problem(0)
+    problem = replace(problem, x_train=problem.x_train[[0] * 10], y_train=problem.y_train[[0] * 10])
+    log_g = np.append(-2.0 * np.arange(10), -38.0)
+    rng = np.random.default_rng(0)
+
+    def draw_rung(sampler, beta):
+        p = np.exp(log_g + beta * np.arange(11) - np.max(log_g + beta * np.arange(11)))
+        tallies = [make_tally(1, 11, 20, 500) for _ in sampler.sets]
+        for tally in tallies:
+            tally.trace[0] = rng.choice(11, 500, p=p / p.sum())
+            tally.visits[0] = np.bincount(tally.trace[0], minlength=11)
+            tally.changes[0] = tally.visits[0]
+        return tallies, 1
+
+    monkeypatch.setattr(FlatHistogram, "_run_rung", draw_rung)
+    with ThreadPoolExecutor(1) as pool:
+        sampler = FlatHistogram(
+            "rewl", problem, RewlParameters(), 0, pool, Levels(0, 1, 1), np.zeros(11)
+        )
+        starts = np.ones((len(sampler.sets), problem.network.n_weights), np.int8)
+        ladder = sampler.explore(starts, goal=goal)
+    assert np.isfinite(ladder.log_p[:10]).all()
+    assert np.isfinite(ladder.log_p[10]) == (goal == 10)
 
 
 def test_a_constant_a_is_no_lack_of_samples():
