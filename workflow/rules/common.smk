@@ -26,7 +26,7 @@ config.update(STUDY.config)
 shell.prefix("set -euo pipefail; exec ")
 
 R = config["results_dir"].rstrip("/")
-TRAINED = [name for name in config["samplers"] if name in ("gd", "sgd", "sam")]
+TRAINED = [name for name in config["samplers"] if SAMPLERS[name] == SAMPLERS["gd"]]
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
 CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
@@ -50,22 +50,35 @@ def of_samplers(pattern, names):
     return expand(pattern, sampler=names, allow_missing=True)
 
 
-def run_of(wildcards, sampler):
-    """What tells a run from others of its job, files left out."""
-    cell = CELL.format(**dict(wildcards) | {"sampler": sampler})
-    return {
-        "cell": cell,
-        "sampler": sampler,
-        "module": SAMPLERS[sampler],
-        "parameters": config["samplers"][sampler],
-        "seed": job_seed(config["seed"], "run", cell),
-    }
+def samplers_of(wildcards):
+    """The samplers that a job runs: its own, or all that train."""
+    return [wildcards.sampler] if "sampler" in wildcards.keys() else TRAINED
 
 
-def memory_mb(wildcards, sampler):
-    """What a run may take, MB."""
-    run = dict(wildcards) | {"n": int(wildcards.n), "sampler": sampler}
-    return STUDY.memory_mb(Run(**run))
+def runs_of(wildcards):
+    """What tells each run of a job from the others, files left out."""
+    runs = []
+    for sampler in samplers_of(wildcards):
+        cell = CELL.format(**dict(wildcards) | {"sampler": sampler})
+        runs.append(
+            {
+                "cell": cell,
+                "sampler": sampler,
+                "module": SAMPLERS[sampler],
+                "parameters": config["samplers"][sampler],
+                "seed": job_seed(config["seed"], "run", cell),
+            }
+        )
+    return runs
+
+
+def memory_mb(wildcards):
+    """What a job may take, MB: its runs follow one another."""
+    place = dict(wildcards) | {"n": int(wildcards.n)}
+    return max(
+        STUDY.memory_mb(Run(**place | {"sampler": sampler}))
+        for sampler in samplers_of(wildcards)
+    )
 
 
 def dataset_options(dataset):

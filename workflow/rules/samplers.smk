@@ -17,13 +17,15 @@ rule guess_networks:
         "../../envs/volumetry.yaml"
     threads: 1
     resources:
-        mem_mb=lambda w: memory_mb(w, w.sampler),
+        mem_mb=memory_mb,
         runtime=240,
         gpu=0,
     params:
-        runs=lambda w: [run_of(w, w.sampler)],
+        runs=runs_of,
         layers=lambda w: config["architectures"][w.architecture]["layers"],
-        code=lambda w: code("run_samplers.py", SAMPLERS[w.sampler]),
+        code=lambda w: code(
+            "run_samplers.py", *(SAMPLERS[name] for name in samplers_of(w))
+        ),
     message:
         "{wildcards.sampler} on {wildcards.dataset}, {wildcards.architecture}, "
         "n = {wildcards.n}, replicate {wildcards.replicate}"
@@ -41,13 +43,9 @@ if TRAINED:
         log:
             of_samplers(f"{R}/logs/runs/{CELL}.log", TRAINED),
         resources:
-            mem_mb=lambda w: max(memory_mb(w, sampler) for sampler in TRAINED),
+            mem_mb=memory_mb,
             runtime=240,
             gpu=int(config["device"] == "cuda"),
-        params:
-            runs=lambda w: [run_of(w, sampler) for sampler in TRAINED],
-            layers=lambda w: config["architectures"][w.architecture]["layers"],
-            code=code("run_samplers.py", *(SAMPLERS[sampler] for sampler in TRAINED)),
         message:
             f"{', '.join(TRAINED)} on {{wildcards.dataset}}, {{wildcards.architecture}}, "
             "n = {wildcards.n}, replicate {wildcards.replicate}"
@@ -61,7 +59,7 @@ use rule guess_networks as sample_interpolators with:
     # Walker sets run side by side where there are few long jobs rather than many short ones.
     threads: lambda w: 4 if int(w.n) >= 100 else 1
     resources:
-        mem_mb=lambda w: memory_mb(w, w.sampler),
+        mem_mb=memory_mb,
         runtime=1440,
         gpu=int(config["device"] == "cuda"),
 
