@@ -4,7 +4,7 @@ import numpy as np
 
 from volumetry.networks import build_network
 from volumetry.networks.forward import predict
-from volumetry.samplers.problem import Problem
+from volumetry.systems.classification import Problem
 
 _SHAPES = [  # layers, input shape, classes: 8 to 16 weights
     ((), (5,), 2),

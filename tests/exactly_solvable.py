@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binom, multinomial
 
 from volumetry.networks import build_network
-from volumetry.samplers.problem import Problem
+from volumetry.systems.classification import Problem
 
 
 @dataclass(frozen=True)

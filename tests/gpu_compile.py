@@ -15,9 +15,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
+from volumetry.chains.cpu import Levels, Windows, make_tally, make_walkers
+from volumetry.chains.gpu import Chains
 from volumetry.networks import build_network
-from volumetry.samplers.chains import Levels, Windows, make_tally, make_walkers
-from volumetry.samplers.chains_gpu import Chains
 
 NETWORKS = {  # layers, input shape, training examples
     "simple_cnn": ("simple_cnn", (1, 28, 28), 600),

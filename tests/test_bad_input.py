@@ -23,9 +23,10 @@ from test_config import SCHEMA, SCHEMA_PATH, resolve
 from test_datasets import write_npz
 from test_workflow import changed
 
-from volumetry import config, datasets
+from volumetry import datasets
 from volumetry.datasets import SOURCES, idx
 from volumetry.errors import DataError, VolumetryError
+from volumetry.study import config
 
 SIZES = {"teacher": [2], "modular_addition": [13]}
 WHOLE = {

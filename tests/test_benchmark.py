@@ -9,7 +9,6 @@ import pytest
 import torch
 import xarray as xr
 
-from volumetry import netcdf
 from volumetry.benchmark import moves, roofline, synthetic
 from volumetry.benchmark.baseline import FullForward, GuessInBatches, as_tensor, logits
 from volumetry.benchmark.clock import fastest, rates
@@ -19,6 +18,7 @@ from volumetry.errors import VolumetryError
 from volumetry.networks import forward
 from volumetry.report import benchmark as page
 from volumetry.report.benchmark_tables import TABLES, markdown, refresh
+from volumetry.runtime import netcdf
 
 ROOT = Path(__file__).parents[1]
 QUICK = DESIGNS["quick"]
@@ -71,7 +71,7 @@ def test_the_baseline_is_the_network(layers):
     x, y = synthetic.make_examples(30, 8)
     network = synthetic.make_network(layers, 8)
     rng = np.random.default_rng(0)
-    weights = np.stack([forward.random_weights(network, rng) for _ in range(3)])
+    weights = np.stack([forward.random_weights(network.n_weights, rng) for _ in range(3)])
     found = logits(network, torch.from_numpy(weights).double(), as_tensor(network, x, torch.double))
     expected = np.stack([forward.logits(network, each, x) for each in weights])
     assert (found.numpy() == expected).all()

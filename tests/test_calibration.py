@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from enumeration import random_problem
 
-from volumetry.samplers import enumeration, rewl
-from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.rewl import RewlParameters
+from volumetry.methods import enumeration, rewl
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.rewl import Parameters as RewlParameters
 
 PROBLEMS = 400
 

@@ -11,11 +11,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from volumetry.networks import build_network
-from volumetry.networks.forward import count_correct, predict, random_weights
-from volumetry.networks.layout import make_plan
-from volumetry.reweighting import statistical_inefficiency
-from volumetry.samplers.chains import (
+from volumetry.chains.cpu import (
     Levels,
     Windows,
     draw_uniform,
@@ -25,6 +21,11 @@ from volumetry.samplers.chains import (
     run_rounds,
     start,
 )
+from volumetry.engines.layout import make_plan
+from volumetry.estimate.reweighting import statistical_inefficiency
+from volumetry.networks import build_network
+from volumetry.networks.forward import count_correct, predict
+from volumetry.weights.binary import random_weights
 
 NETWORKS = {"perceptron": ((), (5,)), "one hidden layer": (("linear 2",), (3,))}
 N, N_TEST, M = 8, 20, 10
@@ -40,7 +41,9 @@ class Tiny:
         self.network = build_network(layers, shape, 2, 5)
         assert self.network.n_weights == M
         x = rng.integers(-5, 6, (N + N_TEST, *shape))
-        y = predict(self.network, random_weights(self.network, rng), x)  # so A = n is possible
+        y = predict(
+            self.network, random_weights(self.network.n_weights, rng), x
+        )  # so A = n is possible
         self.train, self.test = (x[:N], y[:N]), (x[N:], y[N:])
         self.plans = [make_plan(self.network, *part) for part in (self.train, self.test)]
         bits = np.arange(2**M)[:, None] >> np.arange(M) & 1

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from volumetry import checkpoint, netcdf
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.checkpoint import Checkpoint, CheckpointError, digest, watch
-from volumetry.samplers import SAMPLERS, load
-from volumetry.samplers.problem import Problem
+from volumetry.runtime import checkpoint, netcdf
+from volumetry.runtime.checkpoint import Checkpoint, CheckpointError, digest, watch
+from volumetry.study.registry import METHODS, find
+from volumetry.systems.classification import Problem
 
 SMALL = {
     "gd": {"networks": 3, "max_epochs": 60, "extra_epochs": 5, "learning_rate": 0.01},
@@ -68,13 +68,13 @@ def problem():
 def sources(problem):
     found = {}
     for name in ("rewl", "gd"):
-        kind, run = load(name)
+        kind, run = find(name).load()
         found[name] = run(problem, kind(**SMALL[name]), 7)
     return found
 
 
 def run(sampler, problem, sources, checkpoint=None, **parameters):
-    kind, function = load(sampler)
+    kind, function = find(sampler).load()
     given = {"sources": sources} if sampler == "joint" else {}
     settings = kind(**SMALL[sampler] | parameters)
     return function(problem, settings, 11, checkpoint=checkpoint, **given)
@@ -86,7 +86,7 @@ def same_bytes(a: xr.Dataset, b: xr.Dataset, folder: Path):
     return (folder / "a.nc").read_bytes() == (folder / "b.nc").read_bytes()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", METHODS)
 def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sources, tmp_path):
     undisturbed = run(sampler, problem, sources)
     deaths, lives = 0, 1
@@ -161,7 +161,7 @@ def test_what_takes_less_than_the_interval_leaves_nothing(tmp_path):
 
 def test_the_time_that_led_to_a_checkpoint_counts(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("volumetry.checkpoint.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volumetry.runtime.checkpoint.time.monotonic", lambda: clock[0])
     checkpoint = Checkpoint(tmp_path / "job", "key", seconds=0)
     clock[0] = 70.0
     checkpoint.add(lambda: record(0), lambda: record(10))
@@ -283,7 +283,7 @@ def test_digests_tell_apart_what_differs():
 JOB = """
 import sys, time
 import numpy as np
-from volumetry.checkpoint import Checkpoint, watch
+from volumetry.runtime.checkpoint import Checkpoint, watch
 mode, path = sys.argv[1:]
 checkpoint = Checkpoint(path, "key", seconds=1000)
 watch(checkpoint)
@@ -367,14 +367,14 @@ def long_job(sampler: str, folder: str, signalled: bool) -> None:
     sources = {}
     if sampler == "joint":
         sources = {"rewl": run("rewl", problem, {})}
-    kind, function = load(sampler)
+    kind, function = find(sampler).load()
     given = {"sources": sources} if sources else {}
     settings = kind(**SMALL[sampler] | LONG[sampler])
     result = function(problem, settings, 11, checkpoint=checkpoint, **given)
     netcdf.write(result, Path(folder) / "result.nc")
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", METHODS)
 def test_a_sampler_stopped_by_a_signal_goes_on_and_gives_the_same(sampler, tmp_path):
     def start(folder, signalled=False):
         folder.mkdir(exist_ok=True)

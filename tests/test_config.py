@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from volumetry import config, samplers
 from volumetry.datasets import SOURCES, modular_addition, teacher
 from volumetry.errors import ConfigError, DataError, NetworkError, VolumetryError
+from volumetry.study import config
+from volumetry.study.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_PATH = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -57,7 +58,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
     assert study.config["architectures"]["simple_cnn"] == {
         "layers": ["conv 6", "pool", "linear 64"]
     }
-    assert study.config["samplers"]["gd"] == dataclasses.asdict(samplers.load("gd")[0]())
+    assert study.config["samplers"]["gd"] == dataclasses.asdict(METHODS["gd"].load()[0]())
 
 
 def test_the_grid_has_every_combination_once():
@@ -240,10 +241,10 @@ def test_shipped_configurations_are_valid(path):
     assert config.load(path, SCHEMA_PATH).runs
 
 
-@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
+@pytest.mark.parametrize("sampler", METHODS)
 def test_sampler_defaults_are_those_of_the_code(sampler):
     properties = SCHEMA["properties"]["samplers"]["properties"][sampler]["properties"]
-    parameters = samplers.load(sampler)[0]()
+    parameters = METHODS[sampler].load()[0]()
     defaults = {key: entry["default"] for key, entry in properties.items()}
     assert defaults == dataclasses.asdict(parameters)
     kinds = {key: type(value) for key, value in dataclasses.asdict(parameters).items()}
@@ -251,7 +252,7 @@ def test_sampler_defaults_are_those_of_the_code(sampler):
 
 
 def test_every_sampler_and_source_of_the_code_is_in_the_schema():
-    assert list(SCHEMA["properties"]["samplers"]["properties"]) == list(samplers.SAMPLERS)
+    assert list(SCHEMA["properties"]["samplers"]["properties"]) == list(METHODS)
     entry = SCHEMA["properties"]["datasets"]["additionalProperties"]
     assert entry["properties"]["source"]["enum"] == list(SOURCES)
 

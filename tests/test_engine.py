@@ -7,9 +7,7 @@ Two checks meet here. After every move, all values of the walker equal those of 
 import numpy as np
 import pytest
 
-from volumetry.jit import jit
-from volumetry.networks import build_network
-from volumetry.networks.engine import (
+from volumetry.engines.engine import (
     commit,
     draw_flips,
     evaluate,
@@ -18,8 +16,7 @@ from volumetry.networks.engine import (
     initialise,
     revert,
 )
-from volumetry.networks.forward import count_correct, logits, random_weights
-from volumetry.networks.layout import (
+from volumetry.engines.layout import (
     TILE,
     make_move,
     make_plan,
@@ -29,8 +26,12 @@ from volumetry.networks.layout import (
     state_of,
     sum_dtype,
 )
-from volumetry.philox import below
-from volumetry.simd import LANES
+from volumetry.kernels.jit import jit
+from volumetry.kernels.philox import below
+from volumetry.kernels.simd import LANES
+from volumetry.networks import build_network
+from volumetry.networks.forward import count_correct, logits
+from volumetry.weights.binary import random_weights
 
 CUSTOM = ["pool", "conv 3", "conv 4", "pool", "linear 7", "linear 5"]
 NETWORKS = {  # layers, input shape, classes, largest |input|
@@ -129,7 +130,7 @@ class Walker:
         self.network = build_network(layers, shape, n_classes, bound)
         self.x = rng.integers(-bound, bound + 1, (n, *shape))
         self.y = np.sort(rng.integers(0, n_classes, n))  # the order in which a plan keeps them
-        self.weights = random_weights(self.network, rng)
+        self.weights = random_weights(self.network.n_weights, rng)
         if largest:  # near the bounds
             self.weights[:] = 1
             self.x = bound - np.abs(self.x) // 4

@@ -5,8 +5,8 @@ import pytest
 from enumeration import plain_counts, random_problem
 
 from volumetry.errors import NetworkError
-from volumetry.samplers import enumeration
-from volumetry.samplers.enumeration import EnumerateParameters
+from volumetry.methods import enumeration
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
 
 SMALL = [number for number in range(39) if random_problem(number).network.n_weights <= 11]
 

@@ -13,9 +13,9 @@ from exactly_solvable import (
     perceptron_of_shared_blocks,
 )
 
-from volumetry.samplers import enumeration, rewl
-from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.rewl import RewlParameters
+from volumetry.methods import enumeration, rewl
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.rewl import Parameters as RewlParameters
 
 SMALL = [
     (perceptron_of_blocks, (3, 3, 2, 1)),

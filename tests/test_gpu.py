@@ -16,14 +16,9 @@ import pytest
 import torch
 from enumeration import random_problem
 
-from volumetry import device
 from volumetry.benchmark.design import DESIGNS
 from volumetry.benchmark.gpu import bytes_per_move, measure
-from volumetry.errors import ConfigError
-from volumetry.networks import build_network
-from volumetry.networks.forward import count_correct, random_weights
-from volumetry.networks.layout import make_plan
-from volumetry.samplers.chains import (
+from volumetry.chains.cpu import (
     Levels,
     Tally,
     Windows,
@@ -34,8 +29,14 @@ from volumetry.samplers.chains import (
     run_rounds,
     start,
 )
-from volumetry.samplers.flat_histogram import FlatHistogram, fixed_windows
-from volumetry.samplers.rewl import RewlParameters
+from volumetry.engines.layout import make_plan
+from volumetry.errors import ConfigError
+from volumetry.methods.flat_histogram import FlatHistogram, fixed_windows
+from volumetry.methods.rewl import Parameters as RewlParameters
+from volumetry.networks import build_network
+from volumetry.networks.forward import count_correct
+from volumetry.runtime import device
+from volumetry.weights.binary import random_weights
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -50,8 +51,8 @@ with pytest.MonkeyPatch.context() as context:
     interpret(context)
     from triton.runtime import interpreter
 
-    from volumetry.samplers import chains_gpu
-    from volumetry.samplers.chains_gpu import Chains
+    from volumetry.chains import gpu as chains_gpu
+    from volumetry.chains.gpu import Chains
 
 NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "perceptron": ((), (7,), 3, 15, 40),
@@ -87,7 +88,7 @@ class Case:
         for labels in (y[:n], y[n:]):
             labels.sort()  # in the order in which a plan keeps them
         train, test = (x[:n], y[:n]), (x[n:], y[n:])
-        drawn = [random_weights(self.network, rng) for _ in range(40)]
+        drawn = [random_weights(self.network.n_weights, rng) for _ in range(40)]
         counts = [[count_correct(self.network, w, *part) for part in (train, test)] for w in drawn]
         # Flat in A, or in bins of two test hits over a band of A.
         base = 0 if bins == 1 else min(counts)[0]
@@ -226,7 +227,9 @@ def test_stages_run_alike_on_both_devices(monkeypatch):
     monkeypatch.setattr(chains_gpu, "Chains", lambda *given: Chains(*given[:-1], DEVICE))
     problem = random_problem(1)
     size = len(problem.y_train) + 1
-    weights = [random_weights(problem.network, np.random.default_rng(r)) for r in range(2)]
+    weights = [
+        random_weights(problem.network.n_weights, np.random.default_rng(r)) for r in range(2)
+    ]
     found = []
     with ThreadPoolExecutor(2) as pool:
         for name in ("cpu", "cuda"):

@@ -5,11 +5,12 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
+from volumetry.methods import guess_and_check
+from volumetry.methods.guess_and_check import Checker, guessed_weights
+from volumetry.methods.guess_and_check import Parameters as GuessAndCheckParameters
 from volumetry.networks import build_network
 from volumetry.networks.forward import predict
-from volumetry.samplers import guess_and_check
-from volumetry.samplers.guess_and_check import Checker, GuessAndCheckParameters, guessed_weights
-from volumetry.samplers.problem import Problem
+from volumetry.systems.classification import Problem
 
 NETWORKS = {  # layers, input shape, classes, largest |input|
     "simple_cnn": ("simple_cnn", (1, 8, 8), 2, 15),

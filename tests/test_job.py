@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from volumetry import datasets, netcdf
+from volumetry import datasets
 from volumetry.datasets.storage import dataset_to_xarray, draw_subset_of
 from volumetry.errors import NetworkError
-from volumetry.samplers.job import load_problem, run_job
-from volumetry.samplers.problem import common_result
+from volumetry.methods.result import common_result
+from volumetry.runtime import netcdf
+from volumetry.study.job import load_problem, run_job
 
 SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
 
@@ -62,11 +63,11 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
         assert (parameters.tries, seed, threads) == (5, 2**62, 2)
         return common_result(converged=True, verdict="stub", guesses=len(problem.y_train))
 
-    stub = SimpleNamespace(PARAMETERS={"stub": Parameters}, run=run)
-    monkeypatch.setitem(sys.modules, "volumetry.samplers.stub", stub)
+    stub = SimpleNamespace(Parameters=Parameters, run=run)
+    monkeypatch.setitem(sys.modules, "volumetry.methods.stub", stub)
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
     settings = {
-        "module": "volumetry.samplers.stub",
+        "module": "volumetry.methods.stub",
         "layers": ["pool", "linear 3"],
         "parameters": {"tries": 5},
         "seed": 2**62,
@@ -96,7 +97,7 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
 def test_all_output_of_a_job_goes_to_its_log(tmp_path, statement, lines, status):
     script = (
         "import os, sys\nfrom volumetry.errors import DataError\n"
-        "from volumetry.joblog import logged\n"
+        "from volumetry.runtime.joblog import logged\n"
         f"with logged('log'):\n    print('begins')\n    {statement}\n"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
@@ -106,7 +107,7 @@ def test_all_output_of_a_job_goes_to_its_log(tmp_path, statement, lines, status)
 
 def test_runs_of_a_job_have_logs_of_their_own(tmp_path):
     script = (
-        "import os\nfrom volumetry.joblog import leave, logged\n"
+        "import os\nfrom volumetry.runtime.joblog import leave, logged\n"
         "for log in ('one', 'two'):\n    with logged(log):\n        print('in', log)\n"
         "        os.system('echo a child in ' + log)\n    print('after', log)\n"
         "leave()\n"
@@ -121,24 +122,28 @@ def test_runs_of_a_job_have_logs_of_their_own(tmp_path):
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback(tmp_path):
-    script = "from volumetry.joblog import logged\nwith logged('log'):\n    1 / 0\n"
+    script = "from volumetry.runtime.joblog import logged\nwith logged('log'):\n    1 / 0\n"
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
     assert result.returncode == 1 and not result.stderr
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("devices", [(), ("cpu", "cuda")])
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cuda")])
 def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
     def run(problem, parameters, seed, *, threads, checkpoint, device="cpu"):
         return common_result(converged=True, verdict=device)
 
-    stub = SimpleNamespace(PARAMETERS={"stub": Parameters}, run=run)
-    if devices:
-        stub.DEVICES = devices
-    monkeypatch.setitem(sys.modules, "volumetry.samplers.stub", stub)
-    monkeypatch.setattr("volumetry.device.choose", lambda *given: {("auto", 40): "cuda"}[given])
+    stub = SimpleNamespace(Parameters=Parameters, run=run)
+    monkeypatch.setitem(sys.modules, "volumetry.methods.stub", stub)
+    monkeypatch.setattr("volumetry.study.job.choose", lambda *given: {("auto", 40): "cuda"}[given])
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
-    settings = {"module": "volumetry.samplers.stub", "layers": [], "parameters": {}, "seed": 1}
+    settings = {
+        "module": "volumetry.methods.stub",
+        "layers": [],
+        "parameters": {},
+        "seed": 1,
+        "devices": devices,
+    }
     result = run_job(*files, cell, **settings, code_digest="abc", device="auto")
-    expected = "cuda" if devices else "cpu"
+    expected = devices[-1]
     assert (result.attrs["verdict"], result.attrs["device"]) == (expected, expected)

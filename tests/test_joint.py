@@ -8,11 +8,11 @@ import xarray as xr
 from enumeration import random_problem
 
 from volumetry.errors import DataError
+from volumetry.methods import enumeration, joint, rewl
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.joint import Parameters as JointParameters
+from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.networks.forward import count_correct
-from volumetry.samplers import enumeration, joint, rewl
-from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.joint import JointParameters
-from volumetry.samplers.rewl import RewlParameters
 
 THOROUGH = JointParameters(
     rung_sweeps=20, settle_sweeps=100, block_sweeps=20, min_blocks=40, max_blocks=100

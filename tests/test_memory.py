@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
-from volumetry import memory
+from volumetry.engines.layout import make_states
+from volumetry.engines.memory import state_bytes
 from volumetry.networks import build_network
-from volumetry.networks.layout import make_states
+from volumetry.runtime import memory
+from volumetry.study.registry import METHODS
 
 NETWORKS = [
     (("conv 6", "pool", "linear 64"), (1, 28, 28), 10, 222),
@@ -22,14 +24,14 @@ NETWORKS = [
 def test_the_estimate_of_a_walker_is_what_it_takes_or_a_little_more(network, n):
     network = build_network(*network)
     taken = sum(array.nbytes for array in make_states(network, n, 1))
-    estimate = memory.state_bytes(network, n)
+    estimate = state_bytes(network, n)
     assert taken <= estimate + 4096
     assert estimate <= 1.3 * taken + 100 * len(network.linears) * 4096
 
 
 def test_what_is_free_is_at_most_what_the_process_is_allowed():
     code = (
-        "import resource; from volumetry import memory; before = memory.available();"
+        "import resource; from volumetry.runtime import memory; before = memory.available();"
         "resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2);"
         "after = memory.available(); print(before > after, 0 < after < 400_000_000)"
     )
@@ -52,7 +54,7 @@ def test_more_of_anything_is_never_estimated_lower():
     rewl = {"walkers": 4, "window_cost": 40.0}
 
     def estimate(n=600, n_test=10_000, sampler="rewl", **parameters):
-        return memory.estimate_mb(sampler, network, n, 70_000, n_test, rewl | parameters)
+        return METHODS[sampler].memory(network, n, n_test, rewl | parameters)
 
     assert estimate() < estimate(n=2400) < estimate(n=2400, walkers=64)
     assert estimate() < estimate(sampler="joint", bins=100, window_cost=60.0)

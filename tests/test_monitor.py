@@ -14,14 +14,14 @@ import pytest
 import yaml
 from repository import ROOT, Repository
 
-from volumetry import netcdf
-from volumetry.config import CELL, Run, grid
 from volumetry.errors import DataError
+from volumetry.methods.result import common_result
 from volumetry.monitor import terminal, words
 from volumetry.monitor.__main__ import main
 from volumetry.monitor.state import UNREADABLE, Job, Reader, time_left
-from volumetry.progress import Line, Progress, parse
-from volumetry.samplers.problem import common_result
+from volumetry.runtime import netcdf
+from volumetry.runtime.progress import Line, Progress, parse
+from volumetry.study.config import CELL, Run, grid
 
 CONFIG = {
     "replicates": 2,
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_a_sign_of_life_and_so_is_a_long_step(results):
 def test_a_job_that_was_stopped_says_so_at_once(results):
     """As ``checkpoint.watch`` says it."""
     script = (
-        "import os, signal, time\nfrom volumetry.checkpoint import Checkpoint, watch\n"
+        "import os, signal, time\nfrom volumetry.runtime.checkpoint import Checkpoint, watch\n"
         "watch(Checkpoint()), os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)\n"
     )
     stopped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

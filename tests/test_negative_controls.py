@@ -12,9 +12,11 @@ import pytest
 import test_chains
 from enumeration import random_problem
 
-from volumetry.samplers import chains, enumeration, flat_histogram, production, rewl
-from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.rewl import RewlParameters
+from volumetry.chains import cpu as chains
+from volumetry.estimate import production
+from volumetry.methods import enumeration, flat_histogram, rewl
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.rewl import Parameters as RewlParameters
 
 # 16 weights; several windows, more moves than the errors need.
 PROBLEMS = (6, 3)

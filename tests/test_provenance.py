@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from volumetry import provenance
-from volumetry.provenance import code_digest, depends_on, job_seed
+from volumetry.runtime import provenance
+from volumetry.runtime.provenance import code_digest, depends_on, job_seed
 
-PACKAGE = Path(provenance.__file__).parent
+PACKAGE = Path(provenance.__file__).parents[1]
 
 
 def test_job_seeds_are_reproducible_and_distinct():
@@ -70,8 +70,8 @@ def test_a_package_counts_where_something_of_its_own_is_imported(package):
 
 
 def test_what_only_logs_is_left_out(package):
-    package("progress.py", "x = 1")
-    package("a.py", "import volumetry.progress")
+    package("runtime/progress.py", "x = 1")
+    package("a.py", "import volumetry.runtime.progress")
     assert depends_on("volumetry.a") == ["volumetry.a"]
 
 
@@ -113,12 +113,12 @@ def test_scripts_and_templates_count(package, tmp_path):
 
 
 def test_sampler_jobs_depend_on_their_own_sampler_only():
-    training = depends_on("volumetry.samplers.job", "volumetry.samplers.training")
+    training = depends_on("volumetry.study.job", "volumetry.methods.training")
     assert "volumetry.networks.forward" in training
-    others = {"volumetry.samplers.rewl", "volumetry.networks.engine", "volumetry.samplers"}
+    others = {"volumetry.methods.rewl", "volumetry.engines.engine", "volumetry.study.registry"}
     assert not others & set(training)
-    rewl = depends_on("volumetry.samplers.job", "volumetry.samplers.rewl")
-    assert "volumetry.networks.engine" in rewl and "volumetry.samplers.training" not in rewl
+    rewl = depends_on("volumetry.study.job", "volumetry.methods.rewl")
+    assert "volumetry.engines.engine" in rewl and "volumetry.methods.training" not in rewl
     assert not any("report" in name or "results" in name for name in training + rewl)
 
 
@@ -140,7 +140,7 @@ def test_the_commit_is_that_of_a_repository_that_tracks_the_package(tmp_path, mo
 
     copy = tmp_path / "volumetry" / "provenance.py"
     copy.parent.mkdir()
-    shutil.copy(PACKAGE / "provenance.py", copy)
+    shutil.copy(PACKAGE / "runtime" / "provenance.py", copy)
     monkeypatch.setattr(provenance, "_ROOT", copy.parent)
     monkeypatch.setattr(provenance, "__file__", str(copy))
     git("init", "-q")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from volumetry import netcdf
+from volumetry.methods.result import common_result
 from volumetry.report import charts, findings, page
 from volumetry.results.aggregate import aggregate
-from volumetry.samplers.problem import common_result
+from volumetry.runtime import netcdf
 
 GD = {10: [0.60, 0.62], 40: [0.70, 0.71]}
 REWL = {10: [0.40, 0.42], 40: [0.66, 0.67]}

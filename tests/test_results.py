@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from volumetry import netcdf
 from volumetry.errors import DataError
-from volumetry.joblog import write_cost
+from volumetry.methods.result import common_result
 from volumetry.results import seconds, statistics
 from volumetry.results.aggregate import aggregate
-from volumetry.samplers.problem import common_result
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import write_cost
 
 T2, T1, Z = 4.302652729749462, 12.706204736174694, 1.959963984540054  # 97.5 % quantiles
 

@@ -6,7 +6,7 @@ Everything sampled has a fixed seed; each bound below says what a correct estima
 import numpy as np
 import pytest
 
-from volumetry.reweighting import (
+from volumetry.estimate.reweighting import (
     jackknife_stderr,
     multi_histogram,
     split_r_hat,

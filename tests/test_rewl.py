@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from enumeration import random_problem
 
-from volumetry.samplers import enumeration, guess_and_check, rewl
-from volumetry.samplers.chains import Levels, make_tally
-from volumetry.samplers.enumeration import EnumerateParameters
-from volumetry.samplers.flat_histogram import FlatHistogram, plan_windows
-from volumetry.samplers.rewl import RewlParameters
+from volumetry.chains.cpu import Levels, make_tally
+from volumetry.methods import enumeration, guess_and_check, rewl
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.flat_histogram import FlatHistogram, plan_windows
+from volumetry.methods.rewl import Parameters as RewlParameters
 
 QUICK = RewlParameters(max_blocks=100)
 PROBLEMS = 78

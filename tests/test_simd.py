@@ -5,8 +5,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from volumetry.jit import jit
-from volumetry.simd import (
+from volumetry.kernels.jit import jit
+from volumetry.kernels.simd import (
     LANES,
     any_set,
     convert,

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from volumetry import netcdf, samplers
 from volumetry.errors import ConfigError
+from volumetry.methods import binary_model as model
+from volumetry.methods import training
 from volumetry.networks import build_network
-from volumetry.networks.forward import count_correct, logits, predict, random_weights
-from volumetry.samplers import _binary_model as model
-from volumetry.samplers import training
-from volumetry.samplers.problem import Problem
+from volumetry.networks.forward import count_correct, logits, predict
+from volumetry.runtime import netcdf
+from volumetry.study.registry import find
+from volumetry.systems.classification import Problem
+from volumetry.weights.binary import random_weights
 
-KINDS = list(training.PARAMETERS.values())
+KINDS = [training.GdParameters, training.SgdParameters, training.SamParameters]
 ARCHITECTURES = {
     "perceptron": ([], (1, 6, 6)),
     "flat perceptron": ([], (24,)),
@@ -59,7 +61,7 @@ def test_logits_are_the_exact_integers_times_a_power_of_two(layers, shape):
     problem = make_problem(layers, shape)
     network, x = problem.network, problem.x_test
     rng = np.random.default_rng(1)
-    weights = np.stack([random_weights(network, rng) for _ in range(3)])
+    weights = np.stack([random_weights(network.n_weights, rng) for _ in range(3)])
     images = model.as_images(network, x, like=problem.x_train)
     scaled = model.logits(
         network, torch.from_numpy(weights).float(), images.expand(3, *images.shape)
@@ -86,7 +88,7 @@ def test_screening_lets_every_fit_through(input_bound):
     rng = np.random.default_rng(2)
     network = build_network(["conv 6", "pool", "linear 64"], (1, 12, 12), 10, input_bound)
     x = rng.integers(-input_bound, input_bound + 1, (100, 1, 12, 12))
-    weights = np.stack([random_weights(network, rng) for _ in range(6)])
+    weights = np.stack([random_weights(network.n_weights, rng) for _ in range(6)])
     images = model.as_images(network, x, like=x)
     for w in weights:
         fits = training._may_fit(
@@ -381,9 +383,10 @@ def test_mini_batches_show_every_example_once_an_epoch():
 
 
 def test_the_registry_loads_a_sampler_and_nothing_before():
-    assert samplers.load("sam") == (training.SamParameters, training.run)
+    assert find("sam").load() == (training.SamParameters, training.run)
     with pytest.raises(ConfigError, match="unknown sampler 'sgdm': choose one of gd, sgd, sam"):
-        samplers.load("sgdm")
-    code = "import sys, volumetry.samplers; print({'torch', 'numba', 'xarray'} & set(sys.modules))"
+        find("sgdm")
+    code = "import sys, volumetry.study.registry; heavy = {'torch', 'numba', 'xarray'};"
+    code += "print(heavy & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

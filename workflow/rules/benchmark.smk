@@ -26,7 +26,7 @@ rule measure_speed:
         gpu=0,
     params:
         design=lambda w: "quick" if w.benchmark.endswith("quick") else "full",
-        code=lambda w: code("measure_speed.py", *SAMPLERS.values()),
+        code=lambda w: code("measure_speed.py", *(m.module for m in METHODS.values())),
     message:
         "Measuring speed ({wildcards.benchmark}); leave the machine alone meanwhile"
     script:

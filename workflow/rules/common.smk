@@ -3,12 +3,12 @@
 from functools import cache
 from pathlib import Path
 
-from volumetry.config import CELL, Run, read, resolve
+from volumetry.study.config import CELL, Run, read, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
-from volumetry.files import check_writable
-from volumetry.provenance import code_digest, job_seed
-from volumetry.samplers import SAMPLERS, STARTS_FROM
+from volumetry.runtime.files import check_writable
+from volumetry.runtime.provenance import code_digest, job_seed
+from volumetry.study.registry import METHODS, TRAINED, of_kind
 
 try:
     for path in workflow.configfiles:
@@ -26,7 +26,7 @@ config.update(STUDY.config)
 shell.prefix("set -euo pipefail; exec ")
 
 R = config["results_dir"].rstrip("/")
-TRAINED = [name for name in config["samplers"] if SAMPLERS[name] == SAMPLERS["gd"]]
+TRAINED_HERE = of_kind(TRAINED, config["samplers"])
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
 CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
@@ -52,7 +52,7 @@ def of_samplers(pattern, names):
 
 def samplers_of(wildcards):
     """The samplers that a job runs: its own, or all that train."""
-    return [wildcards.sampler] if "sampler" in wildcards.keys() else TRAINED
+    return [wildcards.sampler] if "sampler" in wildcards.keys() else TRAINED_HERE
 
 
 def runs_of(wildcards):
@@ -64,7 +64,9 @@ def runs_of(wildcards):
             {
                 "cell": cell,
                 "sampler": sampler,
-                "module": SAMPLERS[sampler],
+                "module": METHODS[sampler].module,
+                "parameters_class": METHODS[sampler].parameters,
+                "devices": METHODS[sampler].devices,
                 "parameters": config["samplers"][sampler],
                 "seed": job_seed(config["seed"], "run", cell),
             }

@@ -24,7 +24,7 @@ rule guess_networks:
         runs=runs_of,
         layers=lambda w: config["architectures"][w.architecture]["layers"],
         code=lambda w: code(
-            "run_samplers.py", *(SAMPLERS[name] for name in samplers_of(w))
+            "run_samplers.py", *(METHODS[name].module for name in samplers_of(w))
         ),
     message:
         "{wildcards.sampler} on {wildcards.dataset}, {wildcards.architecture}, "
@@ -35,19 +35,19 @@ rule guess_networks:
 
 # All in one job: on small training sets, starting torch takes longer than training. What one of
 # them kept in its checkpoint is not trained again when it is another that has changed.
-if TRAINED:
+if TRAINED_HERE:
 
     use rule guess_networks as train_networks with:
         output:
-            of_samplers(f"{R}/runs/{CELL}.nc", TRAINED),
+            of_samplers(f"{R}/runs/{CELL}.nc", TRAINED_HERE),
         log:
-            of_samplers(f"{R}/logs/runs/{CELL}.log", TRAINED),
+            of_samplers(f"{R}/logs/runs/{CELL}.log", TRAINED_HERE),
         resources:
             mem_mb=memory_mb,
             runtime=240,
             gpu=int(config["device"] == "cuda"),
         message:
-            f"{', '.join(TRAINED)} on {{wildcards.dataset}}, {{wildcards.architecture}}, "
+            f"{', '.join(TRAINED_HERE)} on {{wildcards.dataset}}, {{wildcards.architecture}}, "
             "n = {wildcards.n}, replicate {wildcards.replicate}"
 
 
@@ -70,7 +70,7 @@ use rule sample_interpolators as sample_jointly with:
         subset=rules.draw_subset.output[0],
         sources=of_samplers(
             f"{R}/runs/{CELL}.nc",
-            [name for name in STARTS_FROM["joint"] if name in config["samplers"]],
+            [name for name in METHODS["joint"].starts_from if name in config["samplers"]],
         ),
     wildcard_constraints:
         sampler="joint",

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from volumetry import netcdf
-from volumetry.joblog import logged
 from volumetry.results.aggregate import aggregate
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     study = aggregate(

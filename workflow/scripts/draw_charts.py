@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from volumetry import netcdf
-from volumetry.files import replacing
-from volumetry.joblog import logged
 from volumetry.report.charts import draw_chart, save
+from volumetry.runtime import netcdf
+from volumetry.runtime.files import replacing
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     study = netcdf.read(snakemake.input[0])

@@ -1,8 +1,8 @@
 """Draw the training subsets of one replicate."""
 
-from volumetry import netcdf
 from volumetry.datasets.storage import draw_subset_of
-from volumetry.joblog import logged
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     subset = draw_subset_of(

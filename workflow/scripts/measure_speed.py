@@ -1,8 +1,8 @@
 """Measure the speed of this machine."""
 
-from volumetry import netcdf
 from volumetry.benchmark.run import run
-from volumetry.joblog import logged
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     result = run(

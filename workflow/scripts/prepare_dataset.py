@@ -1,8 +1,9 @@
 """Read one dataset and write it as NetCDF."""
 
-from volumetry import datasets, netcdf
+from volumetry import datasets
 from volumetry.datasets.storage import dataset_to_xarray
-from volumetry.joblog import logged
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     spec = snakemake.params.spec

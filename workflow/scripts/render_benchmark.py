@@ -1,9 +1,9 @@
 """Render the page of the benchmark."""
 
-from volumetry import netcdf
-from volumetry.files import replacing
-from volumetry.joblog import logged
 from volumetry.report.benchmark import render
+from volumetry.runtime import netcdf
+from volumetry.runtime.files import replacing
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     page = render(netcdf.read(snakemake.input[0]))

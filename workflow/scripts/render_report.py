@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from volumetry import netcdf
-from volumetry.files import replacing
-from volumetry.joblog import logged
 from volumetry.report.page import render
 from volumetry.results import seconds
+from volumetry.runtime import netcdf
+from volumetry.runtime.files import replacing
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     page = render(

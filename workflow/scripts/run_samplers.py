@@ -6,9 +6,9 @@ gc.disable()  # imports make no garbage, and looking for it takes a sixth of the
 
 from pathlib import Path
 
-from volumetry import netcdf
-from volumetry.joblog import leave, logged
-from volumetry.samplers.job import run_job
+from volumetry.runtime import netcdf
+from volumetry.runtime.joblog import leave, logged
+from volumetry.study.job import run_job
 
 gc.freeze()
 gc.enable()
@@ -28,6 +28,8 @@ for run, output, log in zip(snakemake.params.runs, snakemake.output, snakemake.l
                 "sampler": run["sampler"],
             },
             module=run["module"],
+            parameters_class=run["parameters_class"],
+            devices=run["devices"],
             layers=snakemake.params.layers,
             parameters=run["parameters"],
             seed=run["seed"],

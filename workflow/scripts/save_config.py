@@ -2,8 +2,8 @@
 
 import yaml
 
-from volumetry.files import replacing
-from volumetry.joblog import logged
+from volumetry.runtime.files import replacing
+from volumetry.runtime.joblog import logged
 
 with logged(snakemake.log[0]):
     text = yaml.safe_dump(snakemake.params.config, sort_keys=False)

@@ -7,8 +7,8 @@ import xarray as xr
 
 from volumetry.benchmark.clock import rates
 from volumetry.benchmark.design import Design
-from volumetry.jit import jit
-from volumetry.simd import ALIGNMENT, LANES, load, store
+from volumetry.kernels.jit import jit
+from volumetry.kernels.simd import ALIGNMENT, LANES, load, store
 
 _ROW = 1024
 

@@ -8,23 +8,24 @@ import xarray as xr
 from volumetry.benchmark.clock import rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.samplers.problem import Problem
-from volumetry.samplers.training import PARAMETERS, train
+from volumetry.methods.training import GdParameters, SamParameters, SgdParameters, train
+from volumetry.systems.classification import Problem
 
 PRESET = "simple_cnn"
 LAYOUTS = ("together", "one at a time")
 _NEVER = 10**9
+_METHODS = {"gd": GdParameters, "sgd": SgdParameters, "sam": SamParameters}
 
 
 def measure(design: Design) -> xr.Dataset:
     """Network-epochs a second over (method, train_side, layout), on one core."""
     sides, n = design.train_sides, design.train_n
-    found = np.empty((len(PARAMETERS), len(sides), len(LAYOUTS), design.repetitions))
+    found = np.empty((len(_METHODS), len(sides), len(LAYOUTS), design.repetitions))
     for s, side in enumerate(sides):
         x, y = make_examples(n, side)
         none = x[:0], y[:0]
         problem = Problem(make_network(PRESET, side), x, y, *none, *none)
-        for m, (method, kind) in enumerate(PARAMETERS.items()):
+        for m, (method, kind) in enumerate(_METHODS.items()):
             # They go on after they fit, so that every repetition makes the same number of epochs.
             parameters = kind(networks=design.networks, extra_epochs=_NEVER)
 
@@ -49,7 +50,7 @@ def measure(design: Design) -> xr.Dataset:
             )
         },
         {
-            "method": list(PARAMETERS),
+            "method": list(_METHODS),
             "train_side": (
                 "train_side",
                 list(sides),

@@ -16,10 +16,10 @@ from volumetry.benchmark.clock import rates
 from volumetry.benchmark.design import DESIGNS, Design
 from volumetry.benchmark.moves import FLIPS
 from volumetry.benchmark.synthetic import make_examples, make_network
+from volumetry.chains.cpu import Levels, Windows, make_tally, make_walkers
+from volumetry.engines.layout import map_dtype, sum_dtype
 from volumetry.networks import Network
-from volumetry.networks.forward import random_weights
-from volumetry.networks.layout import map_dtype, sum_dtype
-from volumetry.samplers.chains import Levels, Windows, make_tally, make_walkers
+from volumetry.weights.binary import random_weights
 
 _ONLY_A = Levels(0, 1, 1)
 
@@ -52,14 +52,14 @@ class GpuWalk:
     """
 
     def __init__(self, network: Network, train, test, walkers: int, device: str, **program):
-        from volumetry.samplers.chains_gpu import Chains  # needs triton
+        from volumetry.chains.gpu import Chains  # needs triton
 
         rng = np.random.default_rng(0)
         self.n, self.n_test = len(train[1]), len(test[1])
         self.chains = Chains(network, train, test, FLIPS, _ONLY_A, device, **program)
         self.sets = [make_walkers(network, 1) for _ in range(walkers)]
         for own in self.sets:
-            own.weights[0] = random_weights(network, rng)
+            own.weights[0] = random_weights(network.n_weights, rng)
         low, interval = np.zeros(1, np.int64), np.ones(1, np.int64)
         window = Windows(np.zeros((1, self.n + 1)), low, np.zeros(1), interval)
         self.windows = [window] * walkers

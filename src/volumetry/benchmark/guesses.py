@@ -9,9 +9,9 @@ from volumetry.benchmark.baseline import GuessInBatches, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
+from volumetry.methods.guess_and_check import GuessAndCheckParameters, search
 from volumetry.networks import Network
-from volumetry.samplers.guess_and_check import GuessAndCheckParameters, search
-from volumetry.samplers.problem import Problem
+from volumetry.systems.classification import Problem
 
 PRESET = "simple_cnn"
 _UNIT = 1024

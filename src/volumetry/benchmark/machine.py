@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import torch
 
-from volumetry.provenance import provenance
+from volumetry.runtime.provenance import provenance
 
 
 def describe(threads: int, code_digest: str) -> dict[str, str | int | float]:

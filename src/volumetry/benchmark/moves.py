@@ -12,11 +12,7 @@ from volumetry.benchmark.baseline import BATCHES, FullForward, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.errors import VolumetryError
-from volumetry.networks import Network
-from volumetry.networks.forward import random_weights
-from volumetry.networks.layout import make_plan
-from volumetry.samplers.chains import (
+from volumetry.chains.cpu import (
     Levels,
     Windows,
     make_memory,
@@ -25,6 +21,10 @@ from volumetry.samplers.chains import (
     run_rounds,
     start,
 )
+from volumetry.engines.layout import make_plan
+from volumetry.errors import VolumetryError
+from volumetry.networks import Network
+from volumetry.weights.binary import random_weights
 
 EXAMPLES = ("training", "training and test")
 """What a move is evaluated on."""
@@ -54,7 +54,7 @@ class FreeWalk:
             self.levels.bins,
         )  # fmt: skip
         self.walkers = make_walkers(network, 1)
-        self.walkers.weights[0] = random_weights(network, np.random.default_rng(0))
+        self.walkers.weights[0] = random_weights(network.n_weights, np.random.default_rng(0))
         zero = np.zeros(1, np.int64)
         self.windows = Windows(np.zeros((1, self.n_levels)), zero, np.zeros(1), zero + 1)
         self.tally = make_tally(1, self.n_levels, n_test, 1)

@@ -21,9 +21,9 @@ import xarray as xr
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.moves import EXAMPLES, FLIPS
 from volumetry.benchmark.synthetic import make_network
+from volumetry.engines.layout import CHUNK, GROUP, TILE, change_dtype, make_states
+from volumetry.kernels.simd import LANES
 from volumetry.networks import Network
-from volumetry.networks.layout import CHUNK, GROUP, TILE, change_dtype, make_states
-from volumetry.simd import LANES
 
 
 class Step(NamedTuple):

@@ -15,7 +15,7 @@ from volumetry.benchmark import (
 )
 from volumetry.benchmark.baseline import torch_threads
 from volumetry.benchmark.design import DESIGNS
-from volumetry.device import choose
+from volumetry.runtime.device import choose
 
 
 def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:

@@ -14,11 +14,11 @@ from time import perf_counter
 import numpy as np
 import xarray as xr
 
-from volumetry import netcdf
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.samplers import SAMPLERS, STARTS_FROM, load
-from volumetry.samplers.problem import Problem
+from volumetry.runtime import netcdf
+from volumetry.study.registry import find
+from volumetry.systems.classification import Problem
 
 STAGES = ("import", "small job, kernels cached")
 
@@ -39,8 +39,9 @@ def run_small_job(sampler: str, folder: str) -> None:
     (x, y), classes = make_examples(12, 4, 2, seed=1), 2
     network = make_network(["pool", "pool", "linear 2"], 4, classes)
     problem = Problem(network, x[:4], y[:4], x[4:8], y[4:8], x[8:], y[8:])
-    kind, run = load(sampler)
-    needed = STARTS_FROM.get(sampler, ())[:1]
+    method = find(sampler)
+    kind, run = method.load()
+    needed = method.starts_from[:1]
     sources = {name: netcdf.read(Path(folder) / f"{name}.nc") for name in needed}
     given = {"sources": sources} if sources else {}
     netcdf.write(run(problem, kind(**_SMALL[sampler]), 0, **given), Path(folder) / f"{sampler}.nc")
@@ -58,7 +59,7 @@ def measure(design: Design) -> xr.Dataset:
             with tempfile.TemporaryDirectory() as cache:
                 cold[j] = _start(_job(job, results), cache)
                 for repetition in range(design.starts):
-                    warm[j, 0, repetition] = _start(f"import {SAMPLERS[job]}", cache)
+                    warm[j, 0, repetition] = _start(f"import {find(job).module}", cache)
                     warm[j, 1, repetition] = _start(_job(job, results), cache)
             print(f"{job}: {np.median(warm[j, 1]):.1f} s, compiled {cold[j]:.1f} s")
     return xr.Dataset(

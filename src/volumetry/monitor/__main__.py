@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from volumetry.errors import DataError, VolumetryError
-from volumetry.files import replacing
 from volumetry.monitor import terminal
 from volumetry.monitor.state import Reader, Snapshot
+from volumetry.runtime.files import replacing
 
 _RELOAD = 60.0
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"

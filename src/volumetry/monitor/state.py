@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import xarray as xr
 import yaml
 
-from volumetry.config import CELL, Run, grid
 from volumetry.errors import DataError
-from volumetry.progress import Line, parse
 from volumetry.results import seconds
 from volumetry.results.aggregate import DIMS, combine, read_run, status
+from volumetry.runtime.progress import Line, parse
+from volumetry.study.config import CELL, Run, grid
 
 STATES = ("done", "running", "stalled", "failed", "waiting")
 UNREADABLE = "unreadable"

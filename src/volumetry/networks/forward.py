@@ -21,21 +21,6 @@ def exact_dtype(bound: int) -> np.dtype:
     return np.dtype(np.int64)
 
 
-def random_weights(network: Network, rng: np.random.Generator) -> np.ndarray:
-    """Uniform weights: int8, shape (n_weights,), each -1 or +1."""
-    return (2 * rng.integers(0, 2, network.n_weights, dtype=np.int8) - 1).astype(np.int8)
-
-
-def pack_weights(weights) -> np.ndarray:
-    """One bit a weight, 1 for +1: ``np.packbits`` along the last axis of (..., n_weights)."""
-    return np.packbits(np.asarray(weights) > 0, axis=-1)
-
-
-def unpack_weights(bits: np.ndarray, n_weights: int) -> np.ndarray:
-    """Weights, int8 (..., n_weights), from what ``pack_weights`` made of them."""
-    return 2 * np.unpackbits(bits, axis=-1, count=n_weights).astype(np.int8) - 1
-
-
 def split_weights(network: Network, weights: np.ndarray) -> list[np.ndarray]:
     """Views of the flat vector, one for each layer.
 

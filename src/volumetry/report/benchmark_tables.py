@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from volumetry import netcdf
+from volumetry.runtime import netcdf
 
 
 class Table(NamedTuple):

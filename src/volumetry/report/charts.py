@@ -15,17 +15,10 @@ import pandas as pd
 import vl_convert
 import xarray as xr
 
-from volumetry.report.theme import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PINK,
-    VERMILION,
-    themed,
-)
+from volumetry.report.theme import themed
 from volumetry.results.aggregate import TRAINED
+from volumetry.study.palette import BLUE, GREEN, GREY, INK, VERMILION
+from volumetry.study.registry import METHODS
 
 
 class Style(NamedTuple):
@@ -36,20 +29,14 @@ class Style(NamedTuple):
     shape: str
 
 
-STYLES = {
-    "gd": Style("GD", BLUE, "circle"),
-    "sgd": Style("SGD", ORANGE, "square"),
-    "sam": Style("SAM", PINK, "triangle-up"),
-    "guess_and_check": Style("Guess & Check", GREEN, "diamond"),
-    "rewl": Style("Random interpolator (REWL)", INK, "cross"),
-    "joint": Style("Random interpolator (joint)", GREY, "stroke"),
-    "enumerate": Style("All weight settings (exact)", VERMILION, "square"),
-}
-
-
 def style(sampler: str) -> Style:
     """The style of a sampler; a grey stroke for one that has none of its own."""
-    return STYLES.get(sampler, Style(sampler, GREY, "stroke"))
+    method = METHODS.get(sampler)
+    return (
+        Style(method.label, method.colour, method.shape)
+        if method
+        else Style(sampler, GREY, "stroke")
+    )
 
 
 def panels(study: xr.Dataset, variable: str) -> Iterator[tuple[str, xr.Dataset]]:

@@ -1,13 +1,8 @@
-"""How charts look: colours, fonts, axes.
-
-The colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart with any colour
-vision; shapes repeat what colours say.
-"""
+"""How charts look: colours, fonts, axes."""
 
 import altair as alt
 
-INK, GREY, BLUE, ORANGE = "#222222", "#767676", "#0072B2", "#E69F00"
-VERMILION, GREEN, PINK = "#D55E00", "#009E73", "#CC79A7"
+from volumetry.study.palette import INK
 
 
 def themed(chart: alt.ConcatChart) -> alt.ConcatChart:

@@ -40,11 +40,11 @@ from scipy.special import logsumexp
 
 from volumetry.errors import DataError
 from volumetry.results import statistics
+from volumetry.study import registry
+from volumetry.study.registry import METHODS
 
 DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
-SAMPLERS = ("gd", "sgd", "sam", "guess_and_check", "rewl", "joint", "enumerate")
-"""Order of the samplers; others follow, sorted."""
-TRAINED = ("gd", "sgd", "sam")
+TRAINED = [name for name, method in METHODS.items() if method.kind == registry.TRAINED]
 """The samplers whose advantage over the random interpolator is the question."""
 
 CELL_VARIABLES = {
@@ -141,8 +141,8 @@ def combine(
     coords = seen | {
         "dataset": _ordered(seen["dataset"], datasets, "dataset"),
         "architecture": _ordered(seen["architecture"], architectures, "architecture"),
-        "sampler": [s for s in SAMPLERS if s in seen["sampler"]]
-        + [s for s in seen["sampler"] if s not in SAMPLERS],
+        "sampler": [s for s in METHODS if s in seen["sampler"]]
+        + [s for s in seen["sampler"] if s not in METHODS],
     }
     study = xr.Dataset(
         coords={dim: (dim, coords[dim], {"long_name": name}) for dim, name in _COORDINATES.items()}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from volumetry.errors import DataError
-from volumetry.files import replacing
+from volumetry.runtime.files import replacing
 
 COLUMNS = ("dataset", "architecture", "n", "replicate", "sampler", "seconds", "max_rss_mb")
 """The cell of the run, its wall-clock seconds, the most memory its process had, in MB."""

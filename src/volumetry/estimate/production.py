@@ -1,0 +1,293 @@
+"""What the production stage of a flat-histogram sampler says, how well, and whether to trust it.
+
+The documented verdict (``complaints``) is the same for every such sampler; each adds the precision
+that its user asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.special import chdtrc
+
+from volumetry.estimate.reweighting import (
+    jackknife_stderr,
+    multi_histogram,
+    split_r_hat,
+    statistical_inefficiency,
+)
+
+GROUPS = 8
+"""Most stretches that each walker set is cut into for the jackknife."""
+
+LEAST_EXCHANGE = 0.05
+"""Least fraction of exchanges that neighbouring windows have to accept."""
+
+_LEAST_AGREEMENT = 1e-4
+_LEAST_SAMPLES = 40
+_LARGEST_R_HAT = 1.1
+_LARGEST_DRIFT = 3.5
+_LEAST_DIFFUSION, _EXPECTED_TRIPS = 0.01, 500
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform draws that stand beside the windows as an ensemble of their own.
+
+    Attributes:
+        visits, tests, test_sum: int64 (sets * GROUPS, levels), as in ``chains.Tally``; by group.
+    """
+
+    visits: np.ndarray
+    tests: np.ndarray
+    test_sum: np.ndarray
+
+
+class Production:
+    """Tallies of fixed-weight windows, by block and walker set, and what follows from them.
+
+    Attributes:
+        log_p: (levels,): ln of the probability of a level, nats; absolute if there are uniform
+            draws, else up to a constant.
+        tests: (levels,): test evaluations.
+        accuracy: (levels,): mean test accuracy; NaN where it was not evaluated.
+        groups_met: (levels,): stretches of walker sets in which a level was met.
+        sets_met: (levels,): walker sets that met it.
+        effective_samples, r_hat: (W,), of the coordinate.
+        exchange: (W - 1,): fraction of exchanges accepted with the next window.
+        acceptance: (W,): fraction of moves accepted.
+        agreement: (W - 1,): probability of a larger chi-squared between the histograms of
+            neighbouring windows over the levels they share.
+        uniform_agreement: the same for the uniform draws and the window that holds most of them;
+            NaN without draws.
+        round_trips: int64 (sets, W): of each replica.
+    """
+
+    def __init__(self, log_weight, blocks, coordinate, uniform: Uniform | None, n_test: int):
+        """Estimate everything.
+
+        Args:
+            log_weight: (W, levels), fixed.
+            blocks: for each block, the ``chains.Tally`` of each walker set; visits may be sparse.
+            coordinate: (levels,): what the windows are windows of.
+        """
+        self.blocks, self.n_test = blocks, n_test
+        sets, stretches = len(blocks[0]), min(GROUPS, len(blocks))
+        self.stretches, windows = stretches, len(log_weight)
+        parts = np.array_split(np.arange(len(blocks)), stretches)
+
+        def collect(field):
+            """Sums over each stretch of each set: (sets * stretches, ...)."""
+            sums = [
+                sum(getattr(blocks[b][r], field) for b in part)
+                for r in range(sets)
+                for part in parts
+            ]
+            return np.array([each.toarray() if issparse(each) else each for each in sums])
+
+        def regroup(counts):
+            pieces = np.array_split(counts.reshape(sets, GROUPS, -1), stretches, axis=1)
+            return np.array([piece[r].sum(axis=0) for r in range(sets) for piece in pieces])
+
+        visits = collect("visits").astype(float)
+        traces = [np.concatenate([block[r].trace for block in blocks], axis=1) for r in range(sets)]
+        # (W, sets, rounds)
+        self._traces = coordinate[np.stack(traces, axis=1)]
+        slow = np.array([statistical_inefficiency(trace) for trace in self._traces])
+        self.effective_samples = self._traces[0].size / slow
+        visits *= (self.effective_samples / visits.sum(axis=(0, 2)))[None, :, None]
+        self.r_hat = np.array([split_r_hat(trace) for trace in self._traces])
+        tests, hits = collect("tests"), collect("test_sum")
+        draws = np.zeros((sets * stretches, log_weight.shape[1]))
+        if uniform is not None:
+            draws = regroup(uniform.visits).astype(float)
+            tests, hits = tests + regroup(uniform.tests), hits + regroup(uniform.test_sum)
+        self._counts = np.concatenate([draws[:, None], visits], axis=1)
+        self._log_weight = np.concatenate([np.zeros((1, log_weight.shape[1])), log_weight])
+        total = self._counts.sum(axis=0)
+        met = self._counts.any(axis=1)
+        self.groups_met = met.sum(axis=0)
+        self.sets_met = met.reshape(sets, stretches, -1).any(axis=1).sum(axis=0)
+        self.log_p, self._f = multi_histogram(total, self._log_weight)
+        self.tests, self._tests, self._hits = tests.sum(axis=0), tests, hits
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.accuracy = hits.sum(axis=0) / self.tests / n_test
+        self.agreement = np.array(
+            [_agreement(total[w : w + 2], self._log_weight[w : w + 2]) for w in range(1, windows)]
+        )
+        self.uniform_agreement = np.nan
+        if uniform is not None:
+            shared = (total[0] * np.isfinite(log_weight)).sum(axis=1)
+            pair = [0, 1 + int(shared.argmax())]
+            self.uniform_agreement = _agreement(total[pair], self._log_weight[pair])
+        flat = [tally for block in blocks for tally in block]
+        attempts = sum(tally.attempts for tally in flat)[:-1]
+        self.exchange = sum(tally.exchanges for tally in flat)[:-1] / np.maximum(attempts, 1)
+        self.acceptance = sum(t.accepted for t in flat) / sum(t.visits.sum(axis=1) for t in flat)
+        self.round_trips = np.array(
+            [sum(block[r].round_trips for block in blocks) for r in range(sets)]
+        )
+        self._replicates = None
+
+    def stderr(self, function: Callable[[np.ndarray], np.ndarray] = lambda log_p: log_p):
+        """Delete-one-group errors of a function of ``log_p``.
+
+        Once a group is a stretch of one walker set, once a whole set; the larger error counts. The
+        first knows short memories well from many groups, the second shows what outlasts a stretch.
+        NaN where a group alone holds what the function needs.
+        """
+        if self._replicates is None:
+            total = self._counts.sum(axis=0)
+            self._replicates = [
+                np.array(
+                    [
+                        multi_histogram(total - group, self._log_weight, self._f)[0]
+                        for group in self._pool(self._counts, pooled)
+                    ]
+                )
+                for pooled in (1, self.stretches)
+            ]
+        with np.errstate(invalid="ignore"):
+            return np.maximum.reduce(
+                [
+                    jackknife_stderr(np.array([function(log_p) for log_p in without]))
+                    for without in self._replicates
+                ]
+            )
+
+    def accuracy_stderr(self) -> np.ndarray:
+        """Errors of ``accuracy``, as ``stderr``."""
+        errors = []
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for pooled in (1, self.stretches):
+                hits = self._hits.sum(axis=0) - self._pool(self._hits, pooled)
+                tests = self.tests - self._pool(self._tests, pooled)
+                errors.append(jackknife_stderr(hits / tests / self.n_test))
+            return np.maximum(*errors)
+
+    def drift(self, function: Callable[[np.ndarray], float]) -> float:
+        """Change of a function of ``log_p`` between the halves of production, in standard errors.
+
+        Halves have twice the variance of the whole, hence their difference four times.
+        """
+        if self.stretches < 2:
+            return np.nan
+        early = np.arange(len(self._counts)) % self.stretches < self.stretches // 2
+        halves = [
+            function(multi_histogram(self._counts[part].sum(axis=0), self._log_weight, self._f)[0])
+            for part in (early, ~early)
+        ]
+        error = 2 * self.stderr(function)
+        return float((halves[1] - halves[0]) / error) if error > 0 else 0.0
+
+    @staticmethod
+    def _pool(values, pooled):
+        """Sums of ``pooled`` successive groups."""
+        return values.reshape(-1, pooled, *values.shape[1:]).sum(axis=1)
+
+    def expected_round_trips(self) -> float:
+        """Round trips that all replicas would make if they diffused freely between windows.
+
+        A replica takes a step in a round with about the probability p of an exchange, so it needs
+        W^2 / p rounds from one end to the other.
+        """
+        windows, sets, rounds = self._traces.shape
+        if windows == 1:
+            return 0.0
+        return sets * windows * rounds * float(np.mean(self.exchange)) / (2 * windows**2)
+
+    def complaints(self) -> list[str]:
+        """Every general criterion of convergence that is not met, in words.
+
+        Exchange between all neighbouring windows; round trips, no hundred times fewer than free
+        diffusion makes, where that expects many; enough effective samples; walkers of a window
+        that agree (R-hat); windows that agree where they overlap, and with the uniform draws.
+        """
+        said = [
+            f"windows {w} and {w + 1} exchange at a rate of {rate:.3g} only"
+            for w, rate in enumerate(self.exchange)
+            if rate < LEAST_EXCHANGE
+        ]
+        trips, free = int(self.round_trips.sum()), self.expected_round_trips()
+        if free > _EXPECTED_TRIPS and trips < _LEAST_DIFFUSION * free:
+            said.append(f"{trips} round trips, where free diffusion makes {free:.0f}")
+        samples = self.effective_samples
+        if samples.min() < _LEAST_SAMPLES and np.isfinite(self.log_p).sum() > 1:
+            said.append(
+                f"window {samples.argmin()} has {samples.min():.0f} effective samples, "
+                f"fewer than {_LEAST_SAMPLES}"
+            )
+        if np.max(self.r_hat) > _LARGEST_R_HAT:
+            worst = int(np.argmax(self.r_hat))
+            said.append(f"walkers of window {worst} differ, R-hat {self.r_hat[worst]:.2f}")
+        for w, p in enumerate(self.agreement):
+            if p < _LEAST_AGREEMENT:
+                said.append(f"windows {w} and {w + 1} disagree where they overlap, p = {p:.1g}")
+        if self.uniform_agreement < _LEAST_AGREEMENT:
+            said.append(f"windows and uniform draws disagree, p = {self.uniform_agreement:.1g}")
+        return said
+
+    def drift_complaints(self, function: Callable[[np.ndarray], float], name: str) -> list[str]:
+        """The criterion of ``drift``: the halves of production agree."""
+        drift = self.drift(function)
+        if abs(drift) > _LARGEST_DRIFT:
+            return [f"{name} drifted by {drift:.1f} standard errors between the halves"]
+        return []
+
+    def diagnostics(self) -> dict:
+        """The diagnostics as variables of a result: name -> (dimensions, values, attributes)."""
+
+        def over(dims, values, long_name):
+            return (dims, np.asarray(values), {"long_name": long_name, "units": "1"})
+
+        return {
+            "acceptance": over("window", self.acceptance, "fraction of moves accepted"),
+            "exchange_acceptance": over(
+                "window",
+                np.append(self.exchange, np.nan),
+                "fraction of exchanges accepted with the next window",
+            ),
+            "effective_samples": over("window", self.effective_samples, "effective sample size"),
+            "r_hat": over("window", self.r_hat, "split R-hat over walkers"),
+            "agreement": over(
+                "window",
+                np.append(self.agreement, np.nan),
+                "probability of a larger chi-squared against the next window, over what they share",
+            ),
+            "uniform_agreement": over(
+                (),
+                self.uniform_agreement,
+                "probability of a larger chi-squared between windows and uniform draws",
+            ),
+            "replica_round_trips": over(
+                ("walker", "window"),
+                self.round_trips,
+                "round trips of the replica that started in a window",
+            ),
+            "round_trips": over((), int(self.round_trips.sum()), "round trips"),
+            "free_round_trips": over(
+                (), self.expected_round_trips(), "round trips of freely diffusing replicas"
+            ),
+            "production_blocks": over((), len(self.blocks), "blocks of production"),
+        }
+
+
+def _agreement(counts: np.ndarray, log_weight: np.ndarray) -> float:
+    """Chi-squared test that ln(counts / weight) of two ensembles differ by a constant only.
+
+    Args:
+        counts: (2, levels), effective samples.
+        log_weight: (2, levels).
+
+    Returns:
+        The probability of a larger chi-squared; 0 if no level has samples in both.
+    """
+    common = (counts > 0).all(axis=0)
+    if not common.any():
+        return 0.0
+    difference = np.diff(np.log(counts[:, common]) - log_weight[:, common], axis=0)[0]
+    precision = 1 / (1 / counts[:, common]).sum(axis=0)
+    spread = difference - np.average(difference, weights=precision)
+    freedom = common.sum() - 1
+    return float(chdtrc(freedom, (precision * spread**2).sum())) if freedom else 1.0

@@ -1,0 +1,60 @@
+"""How kernels are compiled, and where the compiled code is kept.
+
+numba's own cache looks only at the file of the function it compiles, so a kernel would keep an old
+copy of one it calls from another file. Here the cache's folder is named after the sources of all
+kernel modules: an edit of any of them starts an empty one.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba as nb
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+
+def _cache_folder() -> Path:
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
+        text = source.read_bytes()
+        if source.name in ("jit.py", "simd.py") or b"from volumetry.kernels.jit import" in text:
+            digest.update(text)
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "volumetry"
+    )
+    return Path(root) / f"kernels-{digest.hexdigest()[:16]}"
+
+
+nb.config.CACHE_DIR = str(_cache_folder())
+
+_OPTIONS = {"error_model": "numpy", "nogil": True}
+_FROM_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+jit = nb.njit(cache=True, **_OPTIONS)
+"""A kernel called from Python: releases the interpreter's lock while it runs."""
+
+part = nb.njit(**_OPTIONS, **_FROM_KERNELS)
+"""A part of kernels, behind a call.
+
+It compiles faster for having no entry from Python: called from there, it crashes."""
+
+inlined = nb.njit(forceinline=True, **_OPTIONS, **_FROM_KERNELS)
+"""A part of kernels, merged into its caller: loops then need no call. None from Python either."""
+
+
+@intrinsic
+def borrowed(typingctx, array):
+    """The array without its reference count, for use while a kernel's caller holds it.
+
+    Counting references atomically at every use costs more than the arithmetic of a small move.
+    """
+
+    def codegen(context, builder, signature, args):
+        view = make_array(signature.args[0])(context, builder, args[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), codegen

@@ -1,0 +1,68 @@
+"""``volumetry.kernels.philox`` for kernels on a GPU: the same numbers, bit for bit."""
+
+import triton
+import triton.language as tl
+
+from volumetry.kernels.philox import LN_2, LOG_TABLE
+
+_ENTRIES = tl.constexpr(len(LOG_TABLE) // 2)
+_LN_2 = tl.constexpr(LN_2)
+
+
+@triton.jit
+def words(seed, stream, step, block):
+    """Four 32-bit words (uint32) for (seed, stream, step, block); seed is an int64 tensor."""
+    step += tl.zeros((), tl.int64)
+    return tl.philox(
+        seed,
+        step.to(tl.uint32),
+        (step >> 32).to(tl.uint32),
+        (tl.zeros((), tl.int32) + stream).to(tl.uint32),
+        tl.full((), block, tl.uint32),
+    )
+
+
+@triton.jit
+def below(word, limit):
+    """An int32 in [0, limit) from a 32-bit word; limit below 2^31."""
+    return ((word.to(tl.uint64) * limit.to(tl.uint64)) >> 32).to(tl.int32)
+
+
+@triton.jit
+def log_uniform(word, table):
+    """ln u of a uniform u = (word + 1/2) / 2^32; ``table`` holds ``philox.LOG_TABLE``."""
+    bits = (word.to(tl.int64) * 2 + 1).to(tl.float64).to(tl.int64, bitcast=True)
+    exponent = (bits >> 52) - 1023
+    part = (bits >> 44) & (_ENTRIES - 1)
+    mantissa = (bits >> 20) & 0xFFFFFFFF | 0x100000000
+    first = (mantissa * tl.load(table + part) - 0x4000000000000000) >> 14
+    r = first >> 16
+    square = r * r
+    cube = (square >> 32) * r >> 16
+    series = first - (square >> 17) + (cube * 21845 >> 16)
+    total = series + tl.load(table + _ENTRIES + part) + (exponent - 33) * _LN_2
+    return total.to(tl.float64) * 3.552713678800501e-15  # 2^-48
+
+
+@triton.jit
+def draw_flips(seed, stream, step, n_weights, FLIPS: tl.constexpr):
+    """Distinct weights, as a tuple of int32 in the order drawn; and a spare 32-bit word.
+
+    The same set as ``networks.engine.draw_flips`` lists in ascending order.
+    """
+    w0, w1, w2, spare = words(seed, stream, step, 0)
+    flips = ()
+    for t in tl.static_range(FLIPS):
+        if t > 0 and t % 3 == 0:
+            w0, w1, w2, _ = words(seed, stream, step, t // 3)
+        position = below(w0, n_weights - t)
+        w0, w1 = w1, w2
+        # Skip the weights already taken: those with no more than ``position`` free ones below.
+        skipped = position * 0
+        for s in tl.static_range(t):
+            free = flips[s]
+            for r in tl.static_range(t):
+                free -= (flips[r] < flips[s]).to(tl.int32)
+            skipped += (free <= position).to(tl.int32)
+        flips = flips + (position + skipped,)
+    return flips, spare

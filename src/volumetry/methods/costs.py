@@ -1,0 +1,63 @@
+"""What a job costs, from its parameters alone: known before it starts, and without its module."""
+
+import math
+from collections.abc import Mapping
+
+from volumetry.engines.memory import walker_bytes
+from volumetry.errors import NetworkError
+from volumetry.networks.architecture import Network
+
+_MB = 1_000_000
+_TORCH, _NUMBA = 600 * _MB, 700 * _MB  # a process with its libraries, kernels being compiled
+
+
+def kernel_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of a job whose own arrays are small beside compiling its kernels."""
+    return _NUMBA
+
+
+def training_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of networks trained side by side."""
+    batch = min(n, parameters.get("batch_size", n))
+    values = math.prod(network.input_shape) + sum(layer.outputs for layer in network.linears)
+    for stage in network.stages:
+        channels, height, width = stage.shape_in
+        values += (9 * channels + stage.channels) * height * width
+    return _TORCH + parameters["networks"] * (20 * network.n_weights + 8 * batch * values)
+
+
+def chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of walkers in windows over the number of correct training examples."""
+    windows = most_windows(network, n, parameters["window_cost"])
+    return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n)
+
+
+def binned_chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of walkers in windows over bins of the number of correct test examples."""
+    span = min(parameters["bins"], n_test + 1)
+    windows = most_windows(network, span, parameters["window_cost"])
+    return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n, n_test)
+
+
+def most_windows(network: Network, span: int, window_cost: float) -> int:
+    """Windows that ``plan_windows`` makes at most, which is where labels are random.
+
+    Args:
+        span: values of the coordinate.
+    """
+    nats = min(span * math.log(network.n_classes), network.n_weights * math.log(2))
+    return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
+
+
+def check_enumerable(n_weights: int, max_weights: int) -> None:
+    """Refuse to enumerate a network with too many weights.
+
+    Raises:
+        NetworkError: more weights than ``max_weights``.
+    """
+    if n_weights > max_weights:
+        raise NetworkError(
+            f"enumerate would visit all 2^{n_weights} weight settings, and max_weights = "
+            f"{max_weights}: use fewer inputs or a smaller network, raise max_weights (each more "
+            "doubles the time), or measure with rewl"
+        )

@@ -1,0 +1,61 @@
+"""The common part of what every sampler returns."""
+
+import numpy as np
+import xarray as xr
+
+_COMMON = {
+    "test_accuracy": ("test accuracy at A = n", "1"),
+    "test_accuracy_stderr": ("standard error of the test accuracy", "1"),
+    "log_volume": ("log-volume ln Pr[A = n]", "nat"),
+    "log_volume_stderr": ("standard error of the log-volume", "nat"),
+    "log_volume_upper": ("95 % upper limit of a censored log-volume", "nat"),
+    "converged": ("whether the run met its convergence criteria", "1"),
+    "moves": ("Markov chain moves made", "1"),
+    "guesses": ("independent uniform draws made", "1"),
+    "epochs": ("passes over the training set, summed over networks", "1"),
+}
+
+
+def common_result(
+    *,
+    test_accuracy: float = np.nan,
+    test_accuracy_stderr: float = np.nan,
+    log_volume: float = np.nan,
+    log_volume_stderr: float = np.nan,
+    log_volume_upper: float = np.nan,
+    converged: bool,
+    verdict: str,
+    moves: int = 0,
+    guesses: int = 0,
+    epochs: int = 0,
+) -> xr.Dataset:
+    """The scalars every sampler reports; a sampler adds its own variables to them.
+
+    Args:
+        test_accuracy, test_accuracy_stderr: fractions; NaN where no fit was found.
+        log_volume, log_volume_stderr: nats; NaN for a sampler that measures no volume.
+        log_volume_upper: nats; finite only for a censored measurement (no hit).
+        converged: whether the documented criteria of the sampler were met.
+        verdict: one sentence: why it counts as converged, or why not.
+        moves, guesses, epochs: cost, counts.
+
+    Returns:
+        Dataset of float64 and int64 scalars with CF attributes, ``converged`` as int8, and the
+        verdict as attribute ``verdict``.
+    """
+    values = {
+        "test_accuracy": np.float64(test_accuracy),
+        "test_accuracy_stderr": np.float64(test_accuracy_stderr),
+        "log_volume": np.float64(log_volume),
+        "log_volume_stderr": np.float64(log_volume_stderr),
+        "log_volume_upper": np.float64(log_volume_upper),
+        "converged": np.int8(converged),
+        "moves": np.int64(moves),
+        "guesses": np.int64(guesses),
+        "epochs": np.int64(epochs),
+    }
+    variables = {
+        name: ((), value, {"long_name": _COMMON[name][0], "units": _COMMON[name][1]})
+        for name, value in values.items()
+    }
+    return xr.Dataset(variables, attrs={"verdict": verdict})

@@ -1,0 +1,399 @@
+"""Gradient training of networks with weights in {-1, +1}: gd, sgd and sam.
+
+BinaryConnect (Courbariaux, Bengio & David 2015, arXiv:1511.00363): real latent weights, their signs
+in the forward pass, and a gradient in the signs that goes straight through to the latents. As in
+Pakman, Kreimer & Berchenko (arXiv:2606.31282) the optimiser is Adam.
+
+- *gd* takes one step an epoch, on the whole training set.
+- *sgd* takes one step for each mini-batch of a fresh random order.
+- *sam* (Foret et al. 2021, arXiv:2010.01412) takes each step with the gradient at w + e, where e
+  is the step of length rho up the gradient at w. Both gradients are in the binarised weights w,
+  read as real numbers; so rho is a length in the space where |w| = sqrt(M) and one flip is a
+  distance of 2.
+
+The networks of a job are trained side by side as one model, each with its own initialisation and
+order of examples from its own stream of random numbers: what comes of one does not depend on the
+others. Whether a network fits is decided by the exact integer forward pass, after every epoch.
+"""
+
+import math
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import compress
+
+import numpy as np
+import torch
+import xarray as xr
+
+from volumetry.errors import ConfigError
+from volumetry.methods import binary_model as model
+from volumetry.methods.result import common_result
+from volumetry.methods.training_state import pack, unpack
+from volumetry.networks import Network
+from volumetry.networks.forward import count_correct
+from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.progress import Progress
+from volumetry.systems.classification import Problem
+from volumetry.weights.binary import pack_weights
+
+SELECTIONS = ("first_fit", "final", "best_validation")
+
+# Screening in single precision lets through any network whose margins are above minus this
+# fraction of the largest logit: rounding is far below it, so it hides no fit.
+_SCREENING_SLACK = 1e-4
+_SCREENING_BLOCK = 64  # examples
+
+
+@dataclass(frozen=True)
+class GdParameters:
+    """Full-batch training.
+
+    Attributes:
+        networks: networks trained, each from its own initialisation; at least 1.
+        max_epochs: passes over the training set after which a network that never fitted is given
+            up; at least 1.
+        extra_epochs: passes that follow a network's first fit; 0 or more.
+        learning_rate: Adam's step size, in units of the latent weights; above 0.
+        weight_decay: multiple of the latents added to the gradient; 0 or more.
+        logit_scale: factor of the logits in the cross-entropy, an inverse temperature; above 0.
+            Binary weights cannot grow to sharpen the logits, so it decides how much examples
+            already right still count; at 1 they outweigh the last wrong ones of a large n.
+        selection: which of a network's fitting states its test accuracy is taken from: the
+            ``first_fit``, the last one (``final``), or the one with the ``best_validation``
+            accuracy, the earliest of them if several are equal.
+    """
+
+    networks: int = 5
+    max_epochs: int = 5000
+    extra_epochs: int = 100
+    learning_rate: float = 1e-4
+    weight_decay: float = 5e-4
+    logit_scale: float = 4.0
+    selection: str = "best_validation"
+
+    def __post_init__(self):
+        if self.selection not in SELECTIONS:
+            raise ConfigError(
+                f"selection {self.selection!r} is not known: choose one of {', '.join(SELECTIONS)}"
+            )
+
+
+@dataclass(frozen=True)
+class SgdParameters(GdParameters):
+    """Mini-batch training.
+
+    Attributes:
+        batch_size: examples of one step, at least 1; the last batch of an epoch may be smaller.
+    """
+
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class SamParameters(SgdParameters):
+    """Sharpness-aware mini-batch training.
+
+    Attributes:
+        rho: length of the step up the gradient, 0 or more. The weights have norm sqrt(M) (83 for
+            simple_cnn on 8x8 images, 276 on 28x28) and the nearest other network, one flip away,
+            is at distance 2. The default is a quarter of that: it smooths the loss on the scale
+            on which weights can change at all; from about 1 up small networks no longer fit large
+            training sets.
+    """
+
+    rho: float = 0.5
+
+
+STOPPING = ("max_epochs",)
+
+
+@dataclass
+class Trained:
+    """What is kept of one network; an epoch counts passes, the first being 1, and -1 is never.
+
+    Attributes:
+        epochs: passes it was trained for.
+        epoch: for each selection, the epoch of the state it picks.
+        weights: for each selection that has one, that state: int8, shape (n_weights,), -1 or +1.
+        validation_accuracy: the best among its fitting states; a fraction, NaN if there is none.
+        last: its weights when training ended, whether they fit or not.
+    """
+
+    epochs: int = 0
+    epoch: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SELECTIONS, -1))
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    validation_accuracy: float = math.nan
+    last: np.ndarray | None = None
+
+    @property
+    def fitted(self) -> bool:
+        return "first_fit" in self.weights
+
+    def record_fit(self, validation_accuracy: float) -> None:
+        """Take note that ``last``, the state after the present epoch, fits all n."""
+        states = {"final"} if self.fitted else {"first_fit", "final"}
+        best = -math.inf if math.isnan(self.validation_accuracy) else self.validation_accuracy
+        if validation_accuracy > best:
+            self.validation_accuracy = validation_accuracy
+            states.add("best_validation")
+        for state in states:
+            self.epoch[state], self.weights[state] = self.epochs, self.last
+
+
+def run(
+    problem: Problem,
+    parameters: GdParameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+) -> xr.Dataset:
+    """Train ``parameters.networks`` networks and measure those that fit the training set.
+
+    Args:
+        problem: the network and its examples.
+        parameters: of gd, sgd or sam: its type says which.
+        seed: at least 0; each network has its own stream of random numbers derived from it.
+        threads: not used; one thread is always enough, and makes the sums reproducible.
+        device: cpu or cuda. Sums in single precision are rounded differently there: other networks
+            come of it, as likely as these.
+        checkpoint: of an earlier process; the result does not depend on it.
+
+    Returns:
+        The common scalars: the mean selected test accuracy (a fraction) over the networks that
+        fitted, its standard error over these networks (NaN below two), ``converged`` if all
+        fitted, and the passes summed over the networks. For each ``network``: ``fitted``,
+        ``epochs_trained``, for each selection the epoch (-1 if never) and the exact test accuracy
+        (NaN if never), ``validation_accuracy``, and ``weights``, its selected state (the state
+        training ended with if it never fitted) as ``np.packbits(weights > 0)``.
+
+    Raises:
+        ConfigError: selection by validation accuracy without validation examples.
+    """
+    if parameters.selection == "best_validation" and not len(problem.y_validation):
+        raise ConfigError(
+            "selection: best_validation needs training examples that are not in the training set, "
+            f"and none are left beside the {len(problem.y_train)} used: lower n, or set selection "
+            "to first_fit or final"
+        )
+    trained = train(problem, parameters, seed, range(parameters.networks), checkpoint, device)
+    return _result(problem, parameters, trained)
+
+
+@contextmanager
+def _one_thread():
+    """Torch on one thread, and the caller's setting again afterwards; a GPU sums reproducibly."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
+def train(
+    problem: Problem,
+    parameters: GdParameters,
+    seed: int,
+    networks: Iterable[int],
+    checkpoint: Checkpoint | None = None,
+    device: str = "cpu",
+) -> list[Trained]:
+    """Train the networks with the given indices side by side, and return what is kept of each."""
+    network = problem.network
+    generators = [
+        np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(index,))))
+        for index in networks
+    ]
+    latents = torch.stack([model.initial_latents(network, rng) for rng in generators]).to(device)
+    adam = model.Adam(latents, parameters.learning_rate, parameters.weight_decay)
+    x = model.as_images(network, problem.x_train, like=problem.x_train).to(device)
+    y = torch.from_numpy(problem.y_train.astype(np.int64)).to(device)
+    x_validation = model.as_images(network, problem.x_validation, like=problem.x_train).to(device)
+    trained = [Trained() for _ in generators]
+    running = trained
+    progress = Progress(_name(parameters), "epochs")
+    checkpoint = checkpoint or Checkpoint()
+    epoch = 0
+    if 0 < checkpoint.state.get("epoch", 0) <= parameters.max_epochs:
+        epoch, running, generators = unpack(checkpoint.state, trained, generators, adam)
+
+    while running and epoch < parameters.max_epochs:
+        epoch += 1
+        for batch in _batches(parameters, len(y), generators):
+            adam.step(_direction(network, parameters, adam.latents, x[batch], y[batch]))
+
+        weights = model.binarise(adam.latents)
+        may_fit = _may_fit(network, weights, x, y)
+        signs = weights.cpu().numpy().astype(np.int8)
+        fitting = []
+        for row, kept in enumerate(running):
+            kept.epochs, kept.last = epoch, signs[row]
+            if may_fit[row] and (
+                count_correct(network, signs[row], problem.x_train, problem.y_train) == len(y)
+            ):
+                fitting.append(row)
+        if fitting:
+            accuracy = _accuracy(network, weights[fitting], x_validation, problem.y_validation)
+            for row, value in zip(fitting, accuracy):
+                running[row].record_fit(value)
+
+        unfinished = [
+            not kept.fitted or epoch < kept.epoch["first_fit"] + parameters.extra_epochs
+            for kept in running
+        ]
+        if not all(unfinished):
+            running = list(compress(running, unfinished))
+            generators = list(compress(generators, unfinished))
+            adam.keep(torch.tensor(unfinished))
+        n_fitted = sum(kept.fitted for kept in trained)
+        progress.update(
+            epoch, parameters.max_epochs, f"{n_fitted} of {len(trained)} networks fitted so far"
+        )
+        if checkpoint.due():
+            checkpoint.keep(pack(epoch, trained, running, generators, adam))
+    checkpoint.state = pack(epoch, trained, running, generators, adam)
+    return trained
+
+
+def _direction(
+    network: Network,
+    parameters: GdParameters,
+    latents: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+) -> torch.Tensor:
+    """What goes straight through to the latents: the gradient in the binarised weights.
+
+    For sam it is the gradient at the weights displaced by ``ascend``.
+    """
+    weights = model.binarise(latents)
+    gradient = model.gradient(network, weights, x, y, parameters.logit_scale)
+    if isinstance(parameters, SamParameters):
+        weights = weights + model.ascend(gradient, parameters.rho)
+        gradient = model.gradient(network, weights, x, y, parameters.logit_scale)
+    return gradient
+
+
+def _batches(
+    parameters: GdParameters, n: int, generators: list[np.random.Generator]
+) -> Iterable[torch.Tensor]:
+    """The batches of one epoch: indices of examples, shape (networks, examples) each."""
+    if not isinstance(parameters, SgdParameters):
+        return [torch.arange(n).expand(len(generators), n)]
+    order = torch.from_numpy(np.stack([rng.permutation(n) for rng in generators]))
+    return order.split(parameters.batch_size, dim=1)
+
+
+def _may_fit(
+    network: Network, weights: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
+    """Which networks fit all examples as far as rounding can tell: bool, shape (networks,).
+
+    It stops at the first block of examples that rules all of them out.
+    """
+    fits = torch.ones(len(weights), dtype=torch.bool, device=weights.device)
+    for x_block, y_block in zip(x.split(_SCREENING_BLOCK), y.split(_SCREENING_BLOCK)):
+        logits = model.logits(network, weights, x_block.expand(len(weights), *x_block.shape))
+        right = logits[:, torch.arange(len(y_block), device=y.device), y_block]
+        slack = _SCREENING_SLACK * logits.abs().amax(dim=(1, 2)).unsqueeze(1)
+        fits &= (right >= logits.amax(dim=2) - slack).all(dim=1)
+        if not fits.any():
+            break
+    return fits
+
+
+def _accuracy(
+    network: Network, weights: torch.Tensor, x: torch.Tensor, y: np.ndarray
+) -> np.ndarray:
+    """Fraction of these examples each network has right; NaN if there are none."""
+    if not len(y):
+        return np.full(len(weights), np.nan)
+    logits = model.logits(network, weights, x.expand(len(weights), *x.shape))
+    return (logits.argmax(dim=2).cpu().numpy() == y).mean(axis=1)
+
+
+def _name(parameters: GdParameters) -> str:
+    return type(parameters).__name__.removesuffix("Parameters").lower()
+
+
+def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) -> xr.Dataset:
+    tested: dict[bytes, float] = {}
+
+    def test_accuracy(weights: np.ndarray | None) -> float:
+        if weights is None:
+            return math.nan
+        key = weights.tobytes()
+        if key not in tested:
+            correct = count_correct(problem.network, weights, problem.x_test, problem.y_test)
+            tested[key] = correct / len(problem.y_test)
+        return tested[key]
+
+    accuracy = {
+        state: np.array([test_accuracy(kept.weights.get(state)) for kept in trained])
+        for state in SELECTIONS
+    }
+    selected = accuracy[parameters.selection]
+    selected = selected[~np.isnan(selected)]
+    n_fitted = len(selected)
+    weights = [kept.weights.get(parameters.selection, kept.last) for kept in trained]
+
+    variables = {
+        "fitted": ([kept.fitted for kept in trained], "whether it ever fitted all n", np.int8),
+        "epochs_trained": ([kept.epochs for kept in trained], "passes it was trained", np.int64),
+        "validation_accuracy": (
+            [kept.validation_accuracy for kept in trained],
+            "best validation accuracy while it fitted all n",
+            np.float64,
+        ),
+    }
+    for state, when in zip(SELECTIONS, ("first", "last", "best validated")):
+        variables[f"epoch_{state}"] = (
+            [kept.epoch[state] for kept in trained],
+            f"epoch of the {when} fit, -1 if never",
+            np.int64,
+        )
+        variables[f"test_accuracy_{state}"] = (
+            accuracy[state],
+            f"test accuracy at the {when} fit",
+            np.float64,
+        )
+    own = {
+        name: ("network", np.asarray(values, kind), {"long_name": text, "units": "1"})
+        for name, (values, text, kind) in variables.items()
+    }
+    own["weights"] = (
+        ("network", "weight_byte"),
+        pack_weights(weights),
+        {"long_name": "selected state, one bit a weight, 1 for +1 (numpy.packbits)", "units": "1"},
+    )
+    return common_result(
+        test_accuracy=selected.mean() if n_fitted else math.nan,
+        test_accuracy_stderr=(
+            selected.std(ddof=1) / math.sqrt(n_fitted) if n_fitted > 1 else math.nan
+        ),
+        converged=n_fitted == len(trained),
+        verdict=_verdict(len(problem.y_train), trained, parameters.max_epochs),
+        epochs=sum(kept.epochs for kept in trained),
+    ).assign(own)
+
+
+def _verdict(n: int, trained: list[Trained], max_epochs: int) -> str:
+    fits = [kept.epoch["first_fit"] for kept in trained if kept.fitted]
+    if not fits:
+        return (
+            f"None of the {len(trained)} networks fitted all {n} training examples within "
+            f"{max_epochs} epochs, so there is no test accuracy."
+        )
+    when = f"first fit after {min(fits)} to {max(fits)} epochs"
+    if len(fits) == len(trained):
+        return f"All {len(trained)} networks fitted all {n} training examples ({when})."
+    return (
+        f"{len(fits)} of {len(trained)} networks fitted all {n} training examples ({when}); the "
+        f"others did not within {max_epochs} epochs and are left out of the test accuracy."
+    )

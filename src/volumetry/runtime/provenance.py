@@ -1,0 +1,157 @@
+"""Where a result comes from: seeds, digests of the code it depends on, versions, commit.
+
+Nothing here imports what it describes: sources are read as text and versions from the metadata of
+the installed packages.
+"""
+
+import ast
+import hashlib
+import json
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+_LOGGING = ("volumetry.runtime.joblog", "volumetry.runtime.progress")
+_PACKAGES = ("netCDF4", "numba", "numpy", "scikit-learn", "scipy", "torch", "triton", "xarray")
+
+
+def job_seed(study_seed: int, *names: str | int) -> int:
+    """The seed of one job: 0..2**63-1, a hash of the study's seed and what tells the job apart."""
+    digest = hashlib.sha256(json.dumps([study_seed, *names]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def code_digest(*sources: str | Path) -> str:
+    """SHA-256 over the code of ``sources`` and of every volumetry module they import.
+
+    Imports are found in the source, those inside functions too; comments, docstrings and layout
+    do not count. What is imported by a name computed at run time must be listed by the caller. The
+    ``__init__`` of a package counts only where something is imported from it. Templates beside a
+    module count as part of it.
+
+    Args:
+        sources: modules by their dotted names, such as ``volumetry.methods.rewl``, and scripts by
+            their paths.
+
+    Returns:
+        Hexadecimal digest, 64 characters.
+    """
+    code = [[_code(_file(source)), *_templates(source)] for source in depends_on(*sources)]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+
+
+def depends_on(*sources: str | Path) -> list[str | Path]:
+    """``sources`` and every volumetry module they import, directly or through others, sorted.
+
+    Modules that only write logs are left out: no result depends on them.
+    """
+    found: set[str | Path] = set()
+    pending = list(sources)
+    while pending:
+        source = pending.pop()
+        if source not in found and source not in _LOGGING:
+            found.add(source)
+            pending.extend(_imports(source))
+    return sorted(found, key=str)
+
+
+def provenance(digest: str) -> dict[str, str]:
+    """Attributes for a result file: versions, commit if there is one, code digest, processor."""
+    attributes = {
+        "volumetry_version": version("volumetry"),
+        "code_digest": digest,
+        "versions": json.dumps({"python": platform.python_version()} | versions()),
+        "processor": _processor(),
+    }
+    commit = _commit()
+    return attributes | ({"commit": commit} if commit else {})
+
+
+def _file(source: str | Path) -> Path | None:
+    """The file of a script, or of a volumetry module; None for any other module."""
+    if isinstance(source, Path):
+        return source
+    head, *parts = source.split(".")
+    if head != "volumetry":
+        return None
+    path = _ROOT.joinpath(*parts)
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+@cache
+def _imports(source: str | Path) -> frozenset[str]:
+    """The volumetry modules that a source imports by name."""
+    path = _file(source)
+    package = source if path.name == "__init__.py" else str(source).rpartition(".")[0]
+    imports: set[str] = set()
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: 1 - node.level or None] if node.level else []
+            origin = ".".join([*parents, *([node.module] if node.module else [])])
+            members = {f"{origin}.{alias.name}" for alias in node.names}
+            submodules = {name for name in members if _file(name)}
+            imports |= submodules if submodules == members else submodules | {origin}
+    return frozenset(name for name in imports if _file(name))
+
+
+@cache
+def _code(path: Path) -> str:
+    return ast.unparse(_WithoutDocstrings().visit(_parse(path)))
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _templates(source: str | Path) -> list[str]:
+    folder = _file(source).parent
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.j2"))]
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops every statement that is only a string."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _commit() -> str | None:
+    # The package may be installed inside someone else's repository: only one that tracks this
+    # very file tells anything.
+    for command in (["ls-files", "--error-unmatch", __file__], ["rev-parse", "HEAD"]):
+        try:
+            result = subprocess.run(
+                ["git", "-C", str(_ROOT), *command], capture_output=True, text=True, check=False
+            )
+        except OSError:
+            return None
+        if result.returncode:
+            return None
+    return result.stdout.strip()

@@ -1,0 +1,422 @@
+"""The configuration of a study: checked, completed with its defaults, and laid out as a grid.
+
+What a key may hold stands in the schema, workflow/schemas/config.schema.yaml; what keys ask of each
+other stands here. Nothing heavy is imported, since every start of the workflow passes here.
+"""
+
+import copy
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jsonschema
+import yaml
+
+from volumetry import datasets
+from volumetry.datasets import Description
+from volumetry.errors import ConfigError, VolumetryError
+from volumetry.methods.costs import check_enumerable
+from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
+from volumetry.study.registry import METHODS
+
+CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
+"""Where the files of a sampler's run lie below a folder, without their suffix."""
+
+_LARGEST_N_VALIDATION = 200
+_VALUE_BYTES = 8  # of an input while a dataset is being read
+_LARGEST_NUMBER = 2**63 - 1  # what a result file can hold
+_DEEPEST = 5  # levels; a configuration needs four
+
+
+class Run(NamedTuple):
+    """One cell of the grid: one sampler job."""
+
+    dataset: str
+    architecture: str
+    n: int
+    replicate: int
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked configuration.
+
+    Attributes:
+        config: every key has its value: defaults filled in, layer lists in full, ``n_validation``
+            a number; checking it again changes nothing.
+        descriptions: for each dataset, its shapes and counts.
+        networks: for each (dataset, architecture), the network they make.
+    """
+
+    config: dict
+    descriptions: dict[str, Description]
+    networks: dict[tuple[str, str], Network]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All sampler jobs."""
+        return grid(self.config)
+
+    def memory_mb(self, run: Run) -> int:
+        """What a sampler job may take, MB."""
+        about = self.descriptions[run.dataset]
+        network = self.networks[run.dataset, run.architecture]
+        # Every job reads the whole dataset.
+        examples = sum(about.pool_counts.values()) + about.n_test
+        parameters = self.config["samplers"][run.sampler]
+        needed = METHODS[run.sampler].memory(network, run.n, about.n_test, parameters)
+        needed += 3 * _VALUE_BYTES * examples * math.prod(network.input_shape)
+        return math.ceil(needed / 1e8) * 100
+
+
+def grid(config: dict) -> list[Run]:
+    """All sampler jobs of a resolved configuration."""
+    return [
+        Run(dataset, architecture, n, replicate, sampler)
+        for dataset, spec in config["datasets"].items()
+        for architecture in config["architectures"]
+        for n in spec["n"]
+        for replicate in range(config["replicates"])
+        for sampler in config["samplers"]
+    ]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, where YAML readers silently keep the last."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise ConfigError(
+                    f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice in one "
+                    "mapping; remove one of the two"
+                )
+            seen.add(str(key.value))
+        return node
+
+
+def read(path: str | os.PathLike):
+    """What a YAML file holds; no key may stand twice.
+
+    Raises:
+        ConfigError: the file is missing or no YAML.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except ConfigError as error:
+        raise ConfigError(f"{path}, {error}") from None
+    # PyYAML lets any exception through that a value causes, such as a date in month 13.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} cannot be read as YAML ({reason}): correct the file") from None
+
+
+def load(path: str | os.PathLike, schema_path: str | os.PathLike) -> Study:
+    """Read and ``resolve`` a configuration file.
+
+    Raises:
+        ConfigError: as ``read`` and ``resolve``.
+    """
+    return resolve(read(path), schema_path)
+
+
+@cache
+def _schema(path: str | os.PathLike) -> dict:
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
+    """Check a configuration, fill in its defaults and derive what follows from it.
+
+    Args:
+        config: as read from YAML; not changed.
+        schema_path: the JSON schema, YAML.
+
+    Raises:
+        ConfigError: what is wrong, one line for each error, each with the key's path, its value,
+            the rule, and what to do.
+        DataError, NetworkError: the same of a user's file or of an architecture.
+    """
+    schema = _schema(schema_path)
+    config = _plain(config, ())
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    said: dict[tuple, str] = {}
+    for path, text in (line for error in errors for line in _explain(error)):
+        said.setdefault(path, text)  # of what is wrong with one value, the first will do
+    if said:
+        raise ConfigError("\n".join(f"{_dotted(path)}{text}" for path, text in said.items()))
+    config = _fill(config, schema)
+    if config["data_dir"] is not None and not os.path.isdir(config["data_dir"]):
+        raise ConfigError(
+            f"data_dir = {_short(config['data_dir'])}: no such folder; correct it, or remove the "
+            "key to have the files downloaded"
+        )
+    if set("{}") & set(config["results_dir"]):
+        raise ConfigError(
+            f"results_dir = {_short(config['results_dir'])}: Snakemake would take braces for a "
+            "pattern; choose a name without"
+        )
+    for sampler in config["samplers"]:
+        needed = next(iter(METHODS[sampler].starts_from), sampler)
+        if needed not in config["samplers"]:
+            raise ConfigError(
+                f"samplers.{sampler}: starts from the results of {needed}, which is not run; add "
+                f"samplers.{needed}, or remove samplers.{sampler}"
+            )
+    for sampler, parameters in config["samplers"].items():
+        _check_order(f"samplers.{sampler}", parameters, "min_blocks", "max_blocks")
+    for name, architecture in config["architectures"].items():
+        architecture["layers"] = _layers(name, architecture.get("layers"))
+    descriptions = {
+        name: _check_dataset(f"datasets.{name}", spec, config)
+        for name, spec in config["datasets"].items()
+    }
+    networks = {
+        (dataset, architecture): _located(
+            f"architectures.{architecture} on datasets.{dataset}",
+            build_network,
+            config["architectures"][architecture]["layers"],
+            description.input_shape,
+            description.n_classes,
+            description.input_bound,
+        )
+        for dataset, description in descriptions.items()
+        for architecture in config["architectures"]
+    }
+    if "enumerate" in config["samplers"]:
+        most = config["samplers"]["enumerate"]["max_weights"]
+        for (dataset, architecture), network in networks.items():
+            path = f"architectures.{architecture} on datasets.{dataset}"
+            _located(path, check_enumerable, network.n_weights, most)
+    return Study(config, descriptions, networks)
+
+
+def _check_order(path: str, parameters: dict, low: str, high: str) -> None:
+    if low in parameters and parameters[low] > parameters[high]:
+        raise ConfigError(
+            f"{path}.{low} = {parameters[low]}: must not be above {high} = {parameters[high]}; "
+            "lower the one or raise the other"
+        )
+
+
+def _layers(name: str, layers) -> list[str]:
+    if layers is None:
+        if name not in PRESETS:
+            raise ConfigError(
+                f"architectures.{name}: layers are missing and {name!r} is no preset; give layers, "
+                f"or name the architecture {', '.join(PRESETS)}" + _did_you_mean(name, PRESETS)
+            )
+        layers = name
+    return list(_located(f"architectures.{name}.layers", parse_layers, layers))
+
+
+def _check_dataset(path: str, spec: dict, config: dict) -> Description:
+    """Check one dataset against its source, and settle its ``n`` and ``n_validation``."""
+    description = _located(path, datasets.describe, spec, config["data_dir"])
+    n_classes, n_pool = description.n_classes, description.n_balanced
+    if spec["n_validation"] is None:
+        spec["n_validation"] = _round_down(min(_LARGEST_N_VALIDATION, n_pool // 5), n_classes)
+    n_max = n_pool - spec["n_validation"]
+    for key, values in {"n_validation": [spec["n_validation"]], "n": sorted(spec["n"])}.items():
+        for value in values:
+            if value % n_classes:
+                lower = _round_down(value, n_classes)
+                near = [k for k in (lower, lower + n_classes) if k > 0 or key == "n_validation"]
+                raise ConfigError(
+                    f"{path}.{key} = {value}: must be a multiple of the {n_classes} classes, "
+                    f"because subsets are class-balanced; use {' or '.join(map(str, near))}"
+                )
+    if max(spec["n"]) > n_max:
+        raise ConfigError(
+            f"{path}.n = {max(spec['n'])}: the pool has {n_pool} class-balanced examples, of which "
+            f"n_validation = {spec['n_validation']} are kept for validation; use n up to "
+            f"{max(n_max, 0)}, or lower n_validation"
+        )
+    if not spec["n_validation"]:
+        for sampler, parameters in config["samplers"].items():
+            if parameters.get("selection") == "best_validation":
+                raise ConfigError(
+                    f'samplers.{sampler}.selection = "best_validation": {path} has n_validation = '
+                    "0, so there is nothing to select by; use first_fit or final, or raise "
+                    "n_validation"
+                )
+    spec["n"] = sorted(spec["n"])
+    return description
+
+
+def _round_down(value: int, step: int) -> int:
+    return value // step * step
+
+
+def _located(path: str, function, *arguments):
+    """Call a function and say, in the error of a user, which key it was about."""
+    try:
+        return function(*arguments)
+    except VolumetryError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _plain(value, path: tuple):
+    """A copy in plain dicts and lists, with text keys, printable text and numbers in bounds."""
+    if len(path) > _DEEPEST:
+        raise ConfigError(f"{_dotted(path)}: no key is nested so deeply; remove it")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(
+                    f"{_dotted((*path, key))}: the key {key!r} is read as {type(key).__name__}; "
+                    f"put it in quotes"
+                )
+        return {key: _plain(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, (*path, index)) for index, item in enumerate(value)]
+    if isinstance(value, str) and not value.isprintable():
+        raise ConfigError(
+            f"{_dotted(path)} = {_short(value)}: must have printable characters only; correct it"
+        )
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST_NUMBER:
+        # Python refuses to write out integers of thousands of digits.
+        huge = isinstance(value, int) and value.bit_length() > 128
+        raise ConfigError(
+            f"{_dotted(path)} = {'a huge number' if huge else value}: must be a finite number "
+            f"within {_LARGEST_NUMBER}; give one"
+        )
+    return value
+
+
+def _properties(schema: dict, value: dict) -> dict:
+    """The keys that the schema has for this value, conditional ones included."""
+    properties = dict(schema.get("properties", {}))
+    for branch in schema.get("allOf", ()):
+        if jsonschema.Draft202012Validator(branch["if"]).is_valid(value):
+            properties |= branch["then"]["properties"]
+    return properties
+
+
+def _fill(value, schema: dict):
+    """A copy with every default, in the order of the schema, and numbers of the declared type."""
+    if isinstance(value, dict):
+        properties = _properties(schema, value)
+        filled = {
+            key: _fill(value[key], part) if key in value else copy.deepcopy(part["default"])
+            for key, part in properties.items()
+            if key in value or "default" in part
+        }
+        others = {key: item for key, item in value.items() if key not in properties}
+        rest = partial(_fill, schema=schema.get("additionalProperties"))
+        return filled | {key: rest(item) for key, item in others.items()}
+    if isinstance(value, list):
+        return [_fill(item, schema["items"]) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if "number" in schema.get("type", ()) else int(value)
+    return value
+
+
+_WORDS = {
+    "object": "a mapping such as {}",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "null": "null",
+}
+
+_RULES = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be above {}",
+    "exclusiveMaximum": "must be below {}",
+    "minLength": "must not be empty",
+    "minItems": "must have {} or more entries",
+    "minProperties": "must have {} or more entries",
+    "uniqueItems": "must not name anything twice",
+    "not": "must be odd",
+}
+
+
+def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[tuple, str]]:
+    """(path of a key, the rest of the line) for each thing that is wrong."""
+    path, value, schema = tuple(error.absolute_path), error.instance, error.schema
+    if error.validator in ("additionalProperties", "unevaluatedProperties"):
+        known = _properties(schema, value)
+        for key in (key for key in value if key not in known):
+            yield (
+                (*path, key),
+                f": unknown key{_did_you_mean(key, known)}; the keys known here are "
+                f"{', '.join(known)}",
+            )
+    elif error.validator == "required":
+        key = error.message.split("'")[1]
+        yield (*path, key), f": missing; add it. {_properties(schema, value)[key]['description']}"
+    elif error.validator in ("pattern", "maxLength"):
+        yield (
+            (*path, value),
+            ": the name becomes that of a folder, so it may have at most 100 letters, digits, '_' "
+            "and '-', the first a letter or digit; rename it",
+        )
+    else:
+        rule = _rule(error)
+        yield path, f" = {_short(value)}: {rule}. {_repair(schema)}".rstrip()
+
+
+def _rule(error: jsonschema.ValidationError) -> str:
+    """What a value must be."""
+    value, limit = error.instance, error.validator_value
+    if error.validator == "type":
+        types = [limit] if isinstance(limit, str) else limit
+        rule = f"must be {' or '.join(_WORDS[name] for name in types)}"
+        if isinstance(value, str) and {"integer", "number"} & set(types) and _is_number(value):
+            rule += f" (YAML reads {value.strip()} as text; write {_yaml(float(value))})"
+        elif "string" in types and not isinstance(value, dict | list | None):
+            rule += f" (YAML reads it as {type(value).__name__}; put it in quotes)"
+        return rule
+    if error.validator == "enum":
+        names = [str(name) for name in limit]
+        return f"must be one of {', '.join(names)}{_did_you_mean(str(value), names)}"
+    return _RULES[error.validator].format(limit)
+
+
+def _repair(schema: dict) -> str:
+    text = schema.get("description", "")
+    if "default" in schema:
+        text += f" Remove the key for its default, {_yaml(schema['default'])}."
+    return text
+
+
+def _dotted(path: tuple) -> str:
+    text = ""
+    for part in path:
+        plain = isinstance(part, str) and re.fullmatch(r"[\w-]+", part)
+        text += f".{part}" if plain else f"[{_short(part)}]"
+    return text.removeprefix(".") or "the configuration"
+
+
+def _yaml(value) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
+
+
+def _short(value) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _did_you_mean(word: str, known) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,136 @@
+"""One sampler job of a study: from the files it reads to the result it writes."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from volumetry.networks.architecture import build_network
+from volumetry.runtime import netcdf
+from volumetry.runtime.checkpoint import Checkpoint, digest, watch
+from volumetry.runtime.device import choose
+from volumetry.runtime.joblog import write_cost
+from volumetry.runtime.provenance import provenance, versions
+from volumetry.systems.classification import Problem
+
+
+def run_job(
+    dataset_path: str | os.PathLike,
+    subset_path: str | os.PathLike,
+    cell: dict,
+    *,
+    module: str,
+    parameters_class: str = "Parameters",
+    devices: Sequence[str] = ("cpu",),
+    layers: list[str],
+    parameters: dict,
+    seed: int,
+    code_digest: str,
+    threads: int = 1,
+    device: str = "cpu",
+    source_paths: Sequence[str | os.PathLike] = (),
+    checkpoint_path: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
+    cost_path: str | os.PathLike | None = None,
+) -> xr.Dataset:
+    """Run one sampler on one training subset.
+
+    Args:
+        dataset_path, subset_path: files of ``datasets.storage``.
+        cell: ``dataset``, ``architecture``, ``n``, ``replicate`` and ``sampler`` of the job.
+        module: the sampler's module, by name: were it imported here, a change of one sampler would
+            concern the results of all.
+        parameters_class: the name of its dataclass of parameters.
+        devices: those that it can compute on.
+        layers: the layer list.
+        parameters: every parameter of the sampler.
+        seed: of the job.
+        code_digest: what the code that makes the result hashes to.
+        threads: how many the sampler may use; the result does not depend on it.
+        device: auto, cpu or cuda; what a sampler that knows the CPU alone takes, is the CPU.
+        source_paths: results of other samplers on the same subset that this one starts from.
+        checkpoint_path: where to keep what is done, and to go on from; the result depends neither
+            on it nor on how often. With a path, the main thread has to call, and a signal of
+            ``checkpoint.SIGNALS`` ends the process.
+        checkpoint_seconds: between two writings.
+        cost_path: where to say what the run took, parts kept by earlier processes included.
+
+    Returns:
+        The sampler's result, with attributes that say where it comes from.
+
+    Raises:
+        CheckpointError: another process is computing the same.
+        ConfigError: the device is not there.
+        NetworkError: the sums of the network could overflow on this dataset.
+    """
+    sampler = import_module(module)
+    problem, label_noise = load_problem(dataset_path, subset_path, layers, cell["n"])
+    settings = getattr(sampler, parameters_class)(**parameters)
+    sources = [netcdf.read(path) for path in source_paths]
+    given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
+    walkers = getattr(settings, "walkers", 0)
+    device = choose(device, walkers) if len(devices) > 1 else "cpu"
+    if device != "cpu":
+        given["device"] = device
+    key = _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths)
+    with Checkpoint(checkpoint_path, key, checkpoint_seconds) as checkpoint:
+        if checkpoint_path is not None:
+            watch(checkpoint)
+        given["checkpoint"] = checkpoint
+        result = sampler.run(problem, settings, seed, threads=threads, **given)
+    if cost_path is not None:
+        write_cost(cost_path, checkpoint.spent)
+    return result.assign_attrs(
+        title="Volumetry run of one sampler on one training subset",
+        Conventions="CF-1.11",
+        **{
+            name: np.int64(value) if isinstance(value, int) else value
+            for name, value in cell.items()
+        },
+        seed=np.int64(seed),
+        layers=json.dumps(layers),
+        n_weights=np.int64(problem.network.n_weights),
+        n_classes=np.int64(problem.network.n_classes),
+        n_test=np.int64(len(problem.y_test)),
+        label_noise=label_noise,
+        parameters=json.dumps(parameters),
+        device=device,
+        **provenance(code_digest),
+    )
+
+
+def _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths) -> str:
+    """What the steps of a job depend on; not what only decides how many of them there are."""
+    stopping = getattr(sampler, "STOPPING", ())
+    asked = {name: value for name, value in asdict(settings).items() if name not in stopping}
+    sources = [Path(path).read_bytes() for path in source_paths]
+    examples = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
+    kind = type(settings).__name__
+    return digest(kind, layers, asked, seed, device, code_digest, versions(), sources, examples)
+
+
+def load_problem(
+    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, layers: list[str], n: int
+) -> tuple[Problem, float]:
+    """The problem that D_n of a subset file poses, and the fraction of its labels redrawn."""
+    dataset, subset = netcdf.read(dataset_path), netcdf.read(subset_path)
+    x_pool, x_test = dataset["x_pool"].values, dataset["x_test"].values
+    order, validation = subset["order"].values[:n], subset["validation"].values
+    network = build_network(
+        layers, x_pool.shape[1:], int(dataset.attrs["n_classes"]), int(dataset.attrs["input_bound"])
+    )
+    problem = Problem(
+        network=network,
+        x_train=x_pool[order],
+        y_train=subset["label"].values[:n],
+        x_test=x_test,
+        y_test=dataset["y_test"].values,
+        x_validation=x_pool[validation],
+        y_validation=subset["validation_label"].values,
+    )
+    return problem, float(subset.attrs["label_noise"])

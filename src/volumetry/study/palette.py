@@ -1,0 +1,7 @@
+"""The colours of samplers and charts.
+
+They are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart with any colour vision.
+"""
+
+INK, GREY, BLUE, ORANGE = "#222222", "#767676", "#0072B2", "#E69F00"
+VERMILION, GREEN, PINK = "#D55E00", "#009E73", "#CC79A7"

@@ -1,0 +1,1 @@
+"""The spaces that weights live in: how they are drawn, kept, and moved. Imports ``kernels``."""
