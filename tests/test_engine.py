@@ -31,7 +31,7 @@ from volumetry.kernels.philox import below
 from volumetry.kernels.simd import LANES
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, logits
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 CUSTOM = ["pool", "conv 3", "conv 4", "pool", "linear 7", "linear 5"]
 NETWORKS = {  # layers, input shape, classes, largest |input|
@@ -130,7 +130,7 @@ class Walker:
         self.network = build_network(layers, shape, n_classes, bound)
         self.x = rng.integers(-bound, bound + 1, (n, *shape))
         self.y = np.sort(rng.integers(0, n_classes, n))  # the order in which a plan keeps them
-        self.weights = random_weights(self.network.n_weights, rng)
+        self.weights = BinaryWeights(self.network.n_weights).draw(rng)
         if largest:  # near the bounds
             self.weights[:] = 1
             self.x = bound - np.abs(self.x) // 4

@@ -10,7 +10,7 @@ from volumetry.datasets.dataset import Arrays, Description
 from volumetry.errors import DataError, NetworkError
 from volumetry.networks.architecture import build_network
 from volumetry.networks.forward import predict
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 DEFAULTS = {
     "features": 64,
@@ -36,7 +36,7 @@ def load(spec: dict, data_dir: str | None) -> Arrays:
     spec = DEFAULTS | spec
     network = _network(spec)
     rng = np.random.default_rng(spec["seed"])
-    weights = random_weights(network.n_weights, rng)
+    weights = BinaryWeights(network.n_weights).draw(rng)
     wanted = _per_class(spec, spec["pool_size"]), _per_class(spec, spec["test_size"])
     found = [np.empty((0, spec["features"]), np.int8) for _ in range(network.n_classes)]
     for _ in range(_MOST_BATCHES):
