@@ -34,6 +34,7 @@ from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
 from volumetry.methods.result import common_result
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct, pool_inputs
+from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Arrays, Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
@@ -45,18 +46,14 @@ _KERNELS = 512
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the sampler.
+    """Parameters of the sampler."""
 
-    Attributes:
-        hits: fits after which it stops.
-        max_guesses: guesses after which it gives up.
-    """
-
-    hits: int = 100
-    max_guesses: int = 1_000_000
-
-
-STOPPING = ("hits", "max_guesses")
+    hits: int = parameter(
+        100, minimum=1, unit="hits", stops=True, about="Fits after which it stops."
+    )
+    max_guesses: int = parameter(
+        1_000_000, minimum=1, unit="guesses", stops=True, about="Guesses after which it gives up."
+    )
 
 
 def run(

@@ -38,46 +38,85 @@ from volumetry.methods.flat_histogram.settle import divide
 from volumetry.methods.flat_histogram.windows import enter
 from volumetry.methods.result import common_result, described
 from volumetry.networks.forward import count_correct
+from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.systems.classification import Classification, Levels, Problem
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the sampler; a *sweep* is n_weights / flips moves of one walker, at least 300.
+    """Parameters of the sampler.
 
-    Attributes:
-        band: how far A may fall below n.
-        bins: most bins of the number of correct test examples.
-        flips: weights flipped by a move; odd.
-        walkers: independent walkers in each window.
-        rung_sweeps: sweeps of each walker at each step of the exploratory pass.
-        window_cost: size of a window in bins plus nats; smaller means more windows.
-        settle_sweeps: sweeps of each walker before production.
-        block_sweeps: sweeps of each walker in one block of production.
-        min_blocks, max_blocks: fewest and most blocks of production.
-        depth: how rare an accuracy may be, in the band, to be looked at, nats; accuracies up to
-            the best trained network's are looked at in any case.
-        tail_error: wanted standard error of the tail volume of every trained network, nats.
-        accuracy_error: wanted standard error of the interpolators' mean test accuracy.
+    A *sweep* is n_weights / flips moves of one walker, at least 300.
     """
 
-    band: int = 5
-    bins: int = 100
-    flips: int = 3
-    walkers: int = 4
-    rung_sweeps: float = 2.0
-    window_cost: float = 60.0
-    settle_sweeps: float = 20.0
-    block_sweeps: float = 10.0
-    min_blocks: int = 12
-    max_blocks: int = 400
-    depth: float = 20.0
-    tail_error: float = 0.5
-    accuracy_error: float = 0.01
+    band: int = parameter(5, minimum=0, unit="examples", about="How far A may fall below n.")
+    bins: int = parameter(
+        100,
+        minimum=2,
+        unit="bins",
+        about="Most bins of the number of correct test examples.",
+    )
+    flips: int = parameter(
+        3,
+        minimum=1,
+        odd=True,
+        unit="weights",
+        about="Weights flipped by a move; odd, as for rewl.",
+    )
+    walkers: int = parameter(
+        4,
+        minimum=2,
+        maximum=100_000,
+        unit="walkers",
+        about="Independent walkers in each window.",
+    )
+    rung_sweeps: float = parameter(
+        2.0, above=0, unit="sweeps", about="Length of each step of the exploratory pass."
+    )
+    window_cost: float = parameter(
+        60.0,
+        minimum=1,
+        unit="bins plus nats",
+        about="Size of a window; smaller means more windows.",
+    )
+    settle_sweeps: float = parameter(
+        20.0, above=0, unit="sweeps", about="Sweeps of each walker before production."
+    )
+    block_sweeps: float = parameter(
+        10.0,
+        above=0,
+        unit="sweeps",
+        about="Sweeps of each walker in one block of production.",
+    )
+    min_blocks: int = parameter(
+        12, minimum=1, unit="blocks", stops=True, about="Fewest blocks of production."
+    )
+    max_blocks: int = parameter(
+        400, minimum=1, unit="blocks", stops=True, about="Most blocks of production."
+    )
+    depth: float = parameter(
+        20.0,
+        above=0,
+        unit="nats",
+        about="How rare an accuracy may be, in the band, to be looked at; accuracies up to the "
+        "best trained network's are in any case.",
+    )
+    tail_error: float = parameter(
+        0.5,
+        above=0,
+        unit="nats",
+        stops=True,
+        about="Wanted standard error of the tail volume of every trained network.",
+    )
+    accuracy_error: float = parameter(
+        0.01,
+        above=0,
+        unit="fraction",
+        stops=True,
+        about="Wanted standard error of the interpolators' mean test accuracy.",
+    )
 
-
-STOPPING = ("min_blocks", "max_blocks", "tail_error", "accuracy_error")
 
 _LEAST_GROUPS = 5
 

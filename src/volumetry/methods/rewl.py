@@ -35,49 +35,103 @@ from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_run
 from volumetry.methods.flat_histogram.settle import Settled, divide
 from volumetry.methods.result import common_result, described
+from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.systems.classification import Classification, Problem
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the sampler; a *sweep* is n_weights / flips moves of one walker, at least 300.
+    """Parameters of the sampler.
 
-    Attributes:
-        flips: weights flipped by a move; odd, since an even number can never change the parity of
-            the number of -1 weights.
-        walkers: independent walkers in each window.
-        bulk_draws: uniform draws.
-        rung_sweeps: sweeps of each walker at each temperature of the exploratory pass.
-        window_cost: size of a window in bins plus nats; smaller means more windows.
-        flatness: least visits over mean visits of a window, before ln f is halved.
-        learning_sweeps: most sweeps of each walker while learning.
-        halvings: how often ln f is halved before learning ends.
-        settle_sweeps: sweeps of each walker between learning and production.
-        block_sweeps: sweeps of each walker in one block of production.
-        min_blocks, max_blocks: fewest and most blocks of production.
-        ln_v_error: wanted standard error of ln V, as a fraction of |ln V|; 0.05 nats suffice
-            in any case.
-        accuracy_error: wanted standard error of the interpolators' test accuracy.
+    A *sweep* is n_weights / flips moves of one walker, at least 300.
     """
 
-    flips: int = 3
-    walkers: int = 4
-    bulk_draws: int = 2000
-    rung_sweeps: float = 20.0
-    window_cost: float = 40.0
-    flatness: float = 0.8
-    learning_sweeps: float = 20.0
-    halvings: int = 3
-    settle_sweeps: float = 40.0
-    block_sweeps: float = 10.0
-    min_blocks: int = 12
-    max_blocks: int = 400
-    ln_v_error: float = 0.01
-    accuracy_error: float = 0.01
+    flips: int = parameter(
+        3,
+        minimum=1,
+        odd=True,
+        unit="weights",
+        about="Weights flipped by a move; odd, because an even number never changes the parity of "
+        "the number of weights -1.",
+    )
+    walkers: int = parameter(
+        4,
+        minimum=2,
+        maximum=100_000,
+        unit="walkers",
+        about="Independent walkers in each window.",
+    )
+    bulk_draws: int = parameter(
+        2000,
+        minimum=1,
+        unit="draws",
+        about="Uniform draws that normalise the density of states.",
+    )
+    rung_sweeps: float = parameter(
+        20.0,
+        above=0,
+        unit="sweeps",
+        about="Length of the exploratory pass at each temperature; a sweep is n_weights / flips "
+        "moves of one walker, at least 300.",
+    )
+    window_cost: float = parameter(
+        40.0,
+        minimum=1,
+        unit="bins plus nats",
+        about="Size of a window; smaller means more windows.",
+    )
+    flatness: float = parameter(
+        0.8,
+        above=0,
+        below=1,
+        unit="fraction",
+        about="Least visits over mean visits of a window before ln f is halved.",
+    )
+    learning_sweeps: float = parameter(
+        20.0, above=0, unit="sweeps", about="Most sweeps of each walker while learning."
+    )
+    halvings: int = parameter(
+        3,
+        minimum=0,
+        maximum=60,
+        unit="halvings",
+        about="How often ln f is halved before learning ends.",
+    )
+    settle_sweeps: float = parameter(
+        40.0,
+        above=0,
+        unit="sweeps",
+        about="Sweeps of each walker between learning and production.",
+    )
+    block_sweeps: float = parameter(
+        10.0,
+        above=0,
+        unit="sweeps",
+        about="Sweeps of each walker in one block of production.",
+    )
+    min_blocks: int = parameter(
+        12, minimum=1, unit="blocks", stops=True, about="Fewest blocks of production."
+    )
+    max_blocks: int = parameter(
+        400, minimum=1, unit="blocks", stops=True, about="Most blocks of production."
+    )
+    ln_v_error: float = parameter(
+        0.01,
+        above=0,
+        unit="fraction",
+        stops=True,
+        about="Wanted standard error of ln V, as a fraction of its size; 0.05 nats suffice in any "
+        "case.",
+    )
+    accuracy_error: float = parameter(
+        0.01,
+        above=0,
+        unit="fraction",
+        stops=True,
+        about="Wanted standard error of the interpolators' test accuracy.",
+    )
 
-
-STOPPING = ("min_blocks", "max_blocks", "ln_v_error", "accuracy_error")
 
 _ENOUGH_NATS = 0.05
 
