@@ -18,7 +18,9 @@ PACKAGE = ROOT / "src" / "volumetry"
 
 def lint(source: Path) -> subprocess.CompletedProcess:
     """Check the package under ``source`` against the contract."""
-    code = "from importlinter.cli import lint_imports as lint; raise SystemExit(lint(no_cache=True))"
+    code = (
+        "from importlinter.cli import lint_imports as lint; raise SystemExit(lint(no_cache=True))"
+    )
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
