@@ -160,7 +160,7 @@ def test_several_windows_agree_with_enumeration():
 def test_guess_and_check_agrees_with_enumeration(number):
     problem = random_problem(number + 14)
     exact = exact_result(problem)
-    parameters = guess_and_check.GuessAndCheckParameters(hits=400, max_guesses=200_000)
+    parameters = guess_and_check.Parameters(hits=400, max_guesses=200_000)
     result = guess_and_check.run(problem, parameters, 11)
     if np.isfinite(exact.log_volume):
         assert abs(result.log_volume - exact.log_volume) < 4 * result.log_volume_stderr
