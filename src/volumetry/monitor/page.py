@@ -5,8 +5,8 @@ import time
 from volumetry.monitor import words
 from volumetry.monitor.state import UNREADABLE, Snapshot
 from volumetry.report import offline
-from volumetry.report.charts import style
 from volumetry.report.page import INTERVALS, sections
+from volumetry.report.style import style
 
 _CHARTS = {
     "advantage": ["advantage"],

@@ -7,7 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.benchmark_tables import SCALES
-from volumetry.report.theme import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION, themed
+from volumetry.report.theme import themed
+from volumetry.study.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
 _ENGINE, _PLAIN = "this package", "plain torch"
 _NUMBER = "datum.value < 1000 ? format(datum.value, '~g') : format(datum.value, '~s')"
