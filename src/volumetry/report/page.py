@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report import findings, offline
-from volumetry.report.catalogue import CHARTS, MARKS, of_study
+from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_chart
 from volumetry.report.style import style
 from volumetry.results.views import cases, status
@@ -35,7 +35,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
     }
     charts = [
         section | {"finding": agreement.get(section["name"], "")}
-        for section in sections(study, [chart.name for chart in of_study(study["sampler"].values)])
+        for section in sections(study, of_study(study["sampler"].values))
     ]
     return offline.render(
         "page.html.j2",
@@ -55,16 +55,16 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
     )
 
 
-def sections(study: xr.Dataset, names: Iterable[str]) -> list[dict]:
-    """Name, title, caption and chart of each of ``names``, for ``offline.render``."""
+def sections(study: xr.Dataset, charts: Iterable[Chart]) -> list[dict]:
+    """What ``offline.render`` takes: name, title and caption of each chart, and the chart drawn."""
     return [
         {
-            "name": name,
-            "title": CHARTS[name].title,
-            "caption": CHARTS[name].caption,
-            "chart": draw_chart(name, study),
+            "name": chart.name,
+            "title": chart.title,
+            "caption": chart.caption,
+            "chart": draw_chart(chart.name, study),
         }
-        for name in names
+        for chart in charts
     ]
 
 
