@@ -11,15 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.engines.engine import (
-    commit,
-    draw_flips,
-    evaluate,
-    find_channels,
-    flip,
-    initialise,
-    revert,
-)
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     Move,
     Plan,
@@ -34,6 +26,7 @@ from volumetry.engines.layout import (
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
 from volumetry.networks import Network
+from volumetry.weights.flips import draw_flips, flip
 
 EXCHANGE, MOVES, DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
