@@ -19,7 +19,7 @@ from volumetry.networks import forward
 from volumetry.report import benchmark as page
 from volumetry.report.benchmark_tables import TABLES, markdown, refresh
 from volumetry.runtime import netcdf
-from volumetry.weights import binary
+from volumetry.weights.binary import BinaryWeights
 
 ROOT = Path(__file__).parents[1]
 QUICK = DESIGNS["quick"]
@@ -72,7 +72,7 @@ def test_the_baseline_is_the_network(layers):
     x, y = synthetic.make_examples(30, 8)
     network = synthetic.make_network(layers, 8)
     rng = np.random.default_rng(0)
-    weights = np.stack([binary.random_weights(network.n_weights, rng) for _ in range(3)])
+    weights = np.stack([BinaryWeights(network.n_weights).draw(rng) for _ in range(3)])
     found = logits(network, torch.from_numpy(weights).double(), as_tensor(network, x, torch.double))
     expected = np.stack([forward.logits(network, each, x) for each in weights])
     assert (found.numpy() == expected).all()
@@ -183,7 +183,7 @@ def test_a_gpu_is_drawn_where_there_is_one(result):
 def test_every_table_has_a_cell_for_each_column(result, name):
     table = TABLES[name](result)
     assert table.rows and {len(row) for row in table.rows} == {len(table.header)}
-    assert len(markdown(table).splitlines()) == len(table.rows) + 2
+    assert len(markdown.table(*table).splitlines()) == len(table.rows) + 2
 
 
 def test_documents_are_refreshed_from_a_run(result):
@@ -193,7 +193,7 @@ def test_documents_are_refreshed_from_a_run(result):
         named |= set(re.findall(r"<!-- table: (\w+) -->", text))
         assert text.count("<!-- table: ") == text.count("<!-- end -->") > 0
         fresh = refresh(text, result)
-        assert markdown(TABLES["summary"](result)) in fresh or "table: summary" not in text
+        assert markdown.table(*TABLES["summary"](result)) in fresh or "table: summary" not in text
         assert refresh(fresh, result) == fresh
         assert re.sub(r"\|.*\|", "", fresh).split() == re.sub(r"\|.*\|", "", text).split()
     assert named == set(TABLES)

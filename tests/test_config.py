@@ -3,16 +3,19 @@
 import copy
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from volumetry.datasets import SOURCES, modular_addition, teacher
 from volumetry.errors import ConfigError, DataError, NetworkError, VolumetryError
-from volumetry.study import config
+from volumetry.study import config, schema
+from volumetry.study.grid import Run, parse
 from volumetry.study.registry import METHODS
+from volumetry.study.seeds import job_seed
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_PATH = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -25,6 +28,9 @@ BASE = {
     "architectures": {"simple_cnn": {}, "mine": {"layers": []}},
     "samplers": {"gd": {}, "rewl": {}},
 }
+
+SMALL = {"datasets": {"teacher": {"source": "teacher", "features": 8, "n": [2]}}}
+SMALL |= {"architectures": {"perceptron": {}}}
 
 
 def with_change(path, value):
@@ -67,8 +73,26 @@ def test_the_grid_has_every_combination_once():
     )
     runs = study.runs
     assert len(runs) == len(set(runs)) == (2 + 1) * 2 * 3 * 2
-    assert config.Run("other", "mine", 4, 2, "rewl") in runs
-    assert config.Run("other", "mine", 10, 2, "rewl") not in runs
+    assert Run("other", "mine", 4, 2, "rewl") in runs
+    assert Run("other", "mine", 10, 2, "rewl") not in runs
+
+
+def test_job_seeds_are_reproducible_and_distinct():
+    assert job_seed(0, "run", "digits", 10) == 8978801166714607171
+    names = [("a", 1), ("a", 11), ("a1", 1), (1, "a"), ("a", "1"), ()]
+    seeds = {job_seed(seed, *name) for seed in range(50) for name in names}
+    assert len(seeds) == 50 * len(names)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert sum(seed >= 2**62 for seed in seeds) > 100  # the top bit in use is used
+
+
+def test_the_path_of_a_file_tells_its_run():
+    run = Run("digits", "mine", 10, 2, "rewl")
+    assert run.cell == "digits/mine/n10/r2/rewl"
+    for path in (f"{run.cell}.nc", f"results/n1/r1/{run.cell}.tsv", Path("/a") / run.cell):
+        assert parse(path) == run
+    for path in ("mine/n10/r2/rewl.nc", "digits/mine/n1x/r2/rewl.nc", "digits/mine/n1/r2/", "a"):
+        assert parse(path) is None
 
 
 def test_checking_again_changes_nothing():
@@ -241,75 +265,56 @@ def test_shipped_configurations_are_valid(path):
     assert config.load(path, SCHEMA_PATH).runs
 
 
+def test_the_schema_and_its_tables_are_those_of_the_code():
+    """After a change of a declaration: python -m volumetry.study.schema."""
+    assert SCHEMA_PATH.read_text() == schema.text()
+    assert schema.refreshed(README) == README
+    assert re.findall("<!-- table: (.*) -->", README) == list(schema.tables())
+
+
 @pytest.mark.parametrize("sampler", METHODS)
-def test_sampler_defaults_are_those_of_the_code(sampler):
-    properties = SCHEMA["properties"]["samplers"]["properties"][sampler]["properties"]
-    parameters = METHODS[sampler].load()[0]()
-    defaults = {key: entry["default"] for key, entry in properties.items()}
-    assert defaults == dataclasses.asdict(parameters)
-    kinds = {key: type(value) for key, value in dataclasses.asdict(parameters).items()}
-    assert {key: type(value) for key, value in defaults.items()} == kinds
+def test_parameters_have_the_type_they_are_declared_with(sampler):
+    options = METHODS[sampler].load()[0]
+    for declared in dataclasses.fields(options):
+        assert type(declared.default) is declared.type, declared.name
+    assert resolve(with_change(f"samplers/{sampler}", {}) | SMALL).config["samplers"][
+        sampler
+    ] == dataclasses.asdict(options())
 
 
-def test_every_sampler_and_source_of_the_code_is_in_the_schema():
-    assert list(SCHEMA["properties"]["samplers"]["properties"]) == list(METHODS)
-    entry = SCHEMA["properties"]["datasets"]["additionalProperties"]
-    assert entry["properties"]["source"]["enum"] == list(SOURCES)
+def test_every_key_stands_in_a_table_with_its_rules():
+    table = README.partition("<!-- table: parameters -->")[2]
+    for row in (
+        "| `flips` | integer from 1 | weights | `3` | Weights flipped by a move; odd, because",
+        "| `flatness` | number above 0 below 1 | fraction | `0.8` | Least visits over",
+        "| `learning_rate` | number above 0 |  | `0.0001` | Step size of Adam",
+        "| `selection` | `first_fit`, `final`, `best_validation` |  | `best_validation` | The",
+    ):
+        assert f"\n{row}" in table
+    for row in (
+        "| `data_dir` | text, or null |  | `null` | Folder in",
+        "| `n` | list | examples | required | Training-set sizes",
+        "| `n_test` | integer from 1, or null | examples | `null` | Test examples",
+        "| `layers` | list or text |  | the preset of that name | List of",
+        "| `layers` | list or text |  | `[]` | Layers of the teacher",
+        "| `rewl` | Replica-exchange Wang-Landau",
+    ):
+        assert f"\n{row}" in README
+    headings = re.findall("^### (.*)$", table, re.MULTILINE)
+    assert headings[:3] == ["`gd`, `sgd` and `sam`", "`sgd` and `sam`", "`sam`"]
+    assert headings[3:] == [f"`{name}`" for name in METHODS if name not in headings[0]]
 
 
-@pytest.mark.parametrize(
-    ("source", "module"), [("teacher", teacher), ("modular_addition", modular_addition)]
-)
-def test_source_defaults_are_those_of_the_code(source, module):
-    branches = SCHEMA["properties"]["datasets"]["additionalProperties"]["allOf"]
-    properties = next(
-        branch["then"]["properties"]
-        for branch in branches
-        if branch["if"]["properties"]["source"]["const"] == source
+def test_planning_reads_no_sampler():
+    """What every start of the workflow would pay for."""
+    script = (
+        "import sys\n"
+        "from volumetry.study import config\n"
+        f"config.load({str(ROOT / 'config/config.yaml')!r}, {str(SCHEMA_PATH)!r})\n"
+        "heavy = {'torch', 'numba', 'xarray', 'scipy', 'sklearn', 'triton'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
     )
-    assert {key: entry["default"] for key, entry in properties.items()} == module.DEFAULTS
-
-
-def keys_of(schema, section="the study"):
-    """(section, key, its schema) for every key; the section is the entry that holds the key."""
-    for key, entry in schema.get("properties", {}).items():
-        yield section, key, entry | {"required": key in schema.get("required", ())}
-        yield from keys_of(entry, key)
-    for branch in schema.get("allOf", ()):
-        yield from keys_of(branch["then"], branch["if"]["properties"]["source"]["const"])
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield from keys_of(schema["additionalProperties"], section)
-
-
-def documented(key, entry):
-    """The row of a table in config/README.md that documents a key."""
-    words = {"array": "list", "object": "mapping", "string": "text"}
-    types = [entry["type"]] if isinstance(entry.get("type"), str) else entry.get("type", [])
-    kind = " or ".join(words.get(name, name) for name in types if name != "null")
-    if "enum" in entry:
-        kind = ", ".join(f"`{value}`" for value in entry["enum"])
-    for rule, text in {
-        "minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"
-    }.items():  # fmt: skip
-        kind += f" {text} {entry[rule]}" if rule in entry else ""
-    kind += ", or null" if "null" in types else ""
-    default = "required" if entry["required"] else "not run"
-    if "default" in entry:
-        default = yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0]
-        default = f"`{default}`"
-    elif key == "layers":
-        default = "the preset of that name"
-    cells = [f"`{key}`", kind, entry.get("unit", ""), default]
-    return f"| {' | '.join(cells)} | {entry['description']} |"
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "entry"), list(keys_of(SCHEMA)), ids=lambda part: str(part)[:20]
-)
-def test_every_key_is_documented_as_the_schema_has_it(section, key, entry):
-    parts = re.split(r"^#+ (.*)$", README, flags=re.MULTILINE)
-    tables = [text for title, text in zip(parts[1::2], parts[2::2]) if f"`{section}`" in title]
-    assert any(documented(key, entry) in text for text in tables), documented(key, entry)
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_schema_is_closed():

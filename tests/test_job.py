@@ -13,6 +13,7 @@ from volumetry import datasets
 from volumetry.datasets.storage import dataset_to_xarray, draw_subset_of
 from volumetry.errors import NetworkError
 from volumetry.methods.result import common_result
+from volumetry.parameters import parameter
 from volumetry.runtime import netcdf
 from volumetry.study.job import load_problem, run_job
 
@@ -21,8 +22,8 @@ SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
 
 @dataclass(frozen=True)
 class Parameters:
-    tries: int = 1
-    walkers: int = 40
+    tries: int = parameter(1, about="Tries.")
+    walkers: int = parameter(40, about="Walkers.")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from volumetry.monitor.__main__ import main
 from volumetry.monitor.state import UNREADABLE, Job, Reader, time_left
 from volumetry.runtime import netcdf
 from volumetry.runtime.progress import Line, Progress, parse
-from volumetry.study.config import CELL, Run, grid
+from volumetry.study.grid import Run, grid
 
 CONFIG = {
     "replicates": 2,
@@ -42,7 +42,7 @@ class Results:
         (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
 
     def path(self, folder: str, run: Run, suffix: str) -> Path:
-        path = self.folder / folder / f"{CELL.format(**run._asdict())}.{suffix}"
+        path = self.folder / folder / f"{run.cell}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -266,12 +266,3 @@ def test_shipped_configurations_can_be_planned(fresh, name):
     datasets = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["datasets"]
     read = re.findall(r"Reading dataset (\w+)", result.stdout)
     assert sorted(set(read)) == sorted(datasets)
-
-
-def test_the_charts_of_the_workflow_are_those_of_the_report():
-    from volumetry.report.charts import CHARTS
-
-    text = (ROOT / "workflow" / "rules" / "common.smk").read_text()
-    names = re.search(r"^CHARTS = (\[.*?\])", text, re.M | re.S)[1]
-    more = re.search(r'^CHARTS \+= (\[.*?\]) if "joint"', text, re.M)[1]
-    assert yaml.safe_load(names) + yaml.safe_load(more) == list(CHARTS)

@@ -3,12 +3,15 @@
 from functools import cache
 from pathlib import Path
 
-from volumetry.study.config import CELL, Run, read, resolve
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
+from volumetry.report import catalogue
 from volumetry.runtime.files import check_writable
-from volumetry.runtime.provenance import code_digest, job_seed
-from volumetry.study.registry import METHODS, TRAINED, of_kind
+from volumetry.runtime.provenance import code_digest
+from volumetry.study.config import read, resolve
+from volumetry.study.grid import CELL, Run
+from volumetry.study.registry import METHODS, SAMPLED, TRAINED, of_kind
+from volumetry.study.seeds import job_seed
 
 try:
     for path in workflow.configfiles:
@@ -28,8 +31,7 @@ shell.prefix("set -euo pipefail; exec ")
 R = config["results_dir"].rstrip("/")
 TRAINED_HERE = of_kind(TRAINED, config["samplers"])
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
-CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
+CHARTS = catalogue.of_study(config["samplers"])
 
 
 wildcard_constraints:
@@ -38,6 +40,11 @@ wildcard_constraints:
     n=r"\d+",
     replicate=r"\d+",
     sampler="|".join(config["samplers"]),
+
+
+def any_of(names):
+    """A pattern for the wildcard of a rule that runs these samplers; of none, it fits nothing."""
+    return "|".join(sorted(names)) or "(?!)"
 
 
 def all_cells(pattern):
@@ -53,6 +60,21 @@ def of_samplers(pattern, names):
 def samplers_of(wildcards):
     """The samplers that a job runs: its own, or all that train."""
     return [wildcards.sampler] if "sampler" in wildcards.keys() else TRAINED_HERE
+
+
+def sources_of(wildcards):
+    """Results that a job starts from: of other samplers at the same point of the grid."""
+    needed = (
+        name
+        for sampler in samplers_of(wildcards)
+        for name in METHODS[sampler].starts_from
+    )
+    cells = [
+        CELL.format(**dict(wildcards) | {"sampler": name})
+        for name in needed
+        if name in config["samplers"]
+    ]
+    return [f"{R}/runs/{cell}.nc" for cell in cells]
 
 
 def runs_of(wildcards):
@@ -72,6 +94,16 @@ def runs_of(wildcards):
             }
         )
     return runs
+
+
+def gpus(wildcards):
+    """Whether a job asks for a GPU; with device: auto it takes one where it finds it."""
+    devices = {
+        device
+        for sampler in samplers_of(wildcards)
+        for device in METHODS[sampler].devices
+    }
+    return int(config["device"] == "cuda" and "cuda" in devices)
 
 
 def memory_mb(wildcards):

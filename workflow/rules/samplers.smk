@@ -1,25 +1,29 @@
 # Needs: a dataset and an ordering of its pool. Makes: the result of each sampler on each training
-# set. The rules differ only in which samplers they run and in what they ask of the machine; joint
-# starts from what others at the same point of the grid found.
+# set; some start from what others at the same point of the grid found. The rules differ only in
+# which kinds of samplers they run and in what they ask of the machine.
+
+CHAINS = of_kind(SAMPLED, METHODS)
+FIRST = [name for name in CHAINS if not METHODS[name].starts_from]
 
 
 rule guess_networks:
     input:
         dataset=rules.prepare_dataset.output[0],
         subset=rules.draw_subset.output[0],
+        sources=sources_of,
     output:
         f"{R}/runs/{CELL}.nc",
     log:
         f"{R}/logs/runs/{CELL}.log",
     wildcard_constraints:
-        sampler="guess_and_check|enumerate",
+        sampler=any_of(set(METHODS) - set(CHAINS) - set(of_kind(TRAINED, METHODS))),
     conda:
         "../../envs/volumetry.yaml"
     threads: 1
     resources:
         mem_mb=memory_mb,
         runtime=240,
-        gpu=0,
+        gpu=gpus,
     params:
         runs=runs_of,
         layers=lambda w: config["architectures"][w.architecture]["layers"],
@@ -45,7 +49,7 @@ if TRAINED_HERE:
         resources:
             mem_mb=memory_mb,
             runtime=240,
-            gpu=int(config["device"] == "cuda"),
+            gpu=gpus,
         message:
             f"{', '.join(TRAINED_HERE)} on {{wildcards.dataset}}, {{wildcards.architecture}}, "
             "n = {wildcards.n}, replicate {wildcards.replicate}"
@@ -53,7 +57,7 @@ if TRAINED_HERE:
 
 use rule guess_networks as sample_interpolators with:
     wildcard_constraints:
-        sampler="rewl",
+        sampler=any_of(FIRST),
     # The longest jobs first, so that none is left over at the end.
     priority: 1
     # Walker sets run side by side where there are few long jobs rather than many short ones.
@@ -61,16 +65,9 @@ use rule guess_networks as sample_interpolators with:
     resources:
         mem_mb=memory_mb,
         runtime=1440,
-        gpu=int(config["device"] == "cuda"),
+        gpu=gpus,
 
 
 use rule sample_interpolators as sample_jointly with:
-    input:
-        dataset=rules.prepare_dataset.output[0],
-        subset=rules.draw_subset.output[0],
-        sources=of_samplers(
-            f"{R}/runs/{CELL}.nc",
-            [name for name in METHODS["joint"].starts_from if name in config["samplers"]],
-        ),
     wildcard_constraints:
-        sampler="joint",
+        sampler=any_of(set(CHAINS) - set(FIRST)),

@@ -7,16 +7,25 @@ chooses among them.
 
 import zipfile
 import zlib
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from volumetry.datasets.dataset import Arrays, Description, count_labels, largest_magnitude
 from volumetry.errors import DataError
+from volumetry.parameters import parameter
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # What zipfile and numpy raise on a file that is torn, encrypted or otherwise not as they expect.
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of an entry of ``datasets`` in a configuration."""
+
+    path: str = parameter(least=1, about="The .npz file with x_train, y_train, x_test, y_test.")
 
 
 def describe(spec: dict, data_dir: str | None) -> Description:

@@ -23,28 +23,8 @@ own logit is the largest.
 import numpy as np
 
 from volumetry.engines.layout import (
-    BASE,
-    C_IN,
-    C_OUT,
     CHUNK,
     GROUP,
-    H_IN,
-    H_OUT,
-    INPUTS,
-    L_GROUP,
-    L_UNIT,
-    L_WEIGHT,
-    LAYER,
-    OUTPUTS,
-    POOLS,
-    S_CHANNEL,
-    S_ROW,
-    S_WEIGHT,
-    SOURCE,
-    TARGET,
-    TWICE,
-    W_IN,
-    W_OUT,
     Move,
     borrow,
 )
@@ -104,18 +84,18 @@ def find_channels(plan, move):
             channels[c] = 0
     first_stage = n_stages
     for t in range(flips.size):
-        if flips[t] >= plan.linears[0, L_WEIGHT]:
+        if flips[t] >= plan.linears[0].first_weight:
             break
         s = n_stages - 1
-        while flips[t] < stages[s, S_WEIGHT]:
+        while flips[t] < stages[s].first_weight:
             s -= 1
-        channel = (flips[t] - stages[s, S_WEIGHT]) // (9 * stages[s, C_IN])
-        channels[stages[s, S_CHANNEL] + channel] = 1
+        channel = (flips[t] - stages[s].first_weight) // (9 * stages[s].c_in)
+        channels[stages[s].first_channel + channel] = 1
         first_stage = min(first_stage, s)
     move.first_stage[0] = first_stage
     for s in range(first_stage + 1, n_stages):
-        for c in range(stages[s, C_OUT]):
-            channels[stages[s, S_CHANNEL] + c] = 1
+        for c in range(stages[s].c_out):
+            channels[stages[s].first_channel + c] = 1
 
 
 @inlined
@@ -134,7 +114,7 @@ def evaluate(plan, state, move, weights, scratch, least):
         return _evaluate_generally(plan, state, move, weights, scratch, least)
     _list_directly(plan, state, move, weights, scratch)
     scratch.done[0] = 0
-    scratch.done[1] ^= 1
+    scratch.backwards[0] ^= 1
     left = plan.n.sum()
     correct = 0
     for tile in range(plan.x.shape[0]):
@@ -189,7 +169,7 @@ def revert(plan, state, move, scratch):
             if count > 0:
                 _move_back(plan, state, scratch, tile, count)
                 _add_last_flips(plan, state, move, scratch, tile, True)
-        scratch.done[1] ^= 1
+        scratch.backwards[0] ^= 1
 
 
 @part
@@ -234,14 +214,14 @@ def _list_directly(plan, state, move, weights, scratch):
     linears, live, table, codes = plan.linears, state.live, scratch.flips, scratch.codes
     flips, sum_side = move.flips, state.sum_side
     n_stages, last = plan.stages.shape[0], linears.shape[0] - 1
-    first, column = linears[last, L_WEIGHT], linears[last, L_GROUP]
-    classes = linears[last, OUTPUTS]
+    first, column = linears[last].first_weight, linears[last].first_group
+    classes = linears[last].outputs
     scratch.n_units[0] = 0
     for t in range(flips.size):
         layer = last if flips[t] >= first else 0
-        index, outputs = flips[t] - linears[layer, L_WEIGHT], linears[layer, OUTPUTS]
+        index, outputs = flips[t] - linears[layer].first_weight, linears[layer].outputs
         i = index // outputs
-        unit = linears[layer, L_UNIT] + index - i * outputs
+        unit = linears[layer].first_unit + index - i * outputs
         if layer > 0:
             source, effect, hidden = 2 * i + sum_side[i], True, i
         elif n_stages > 0:
@@ -249,10 +229,10 @@ def _list_directly(plan, state, move, weights, scratch):
             effect, hidden = live[source] > 0, unit
         else:
             source, effect, hidden = i, plan.live[i] > 0, unit
-        table[t, LAYER] = layer if effect else -1
-        table[t, SOURCE] = source
-        table[t, BASE] = table[t, TARGET] = 2 * unit + sum_side[unit]
-        table[t, TWICE] = 2 * weights[flips[t]]
+        table[t].layer = layer if effect else -1
+        table[t].source = source
+        table[t].base = table[t].target = 2 * unit + sum_side[unit]
+        table[t].twice = 2 * weights[flips[t]]
         if last > 0:
             start = first + hidden * classes
             for k in range(classes):
@@ -265,7 +245,7 @@ def _add_last_flips(plan, state, move, scratch, tile, back):
     """Add the flips of the last layer to the logits: they take the inputs before the move."""
     last = plan.linears.shape[0] - 1
     for t in range(move.flips.size):
-        if scratch.flips[t, LAYER] == last:
+        if scratch.flips[t].layer == last:
             _add_flip(plan, state, scratch, t, last, tile, back)
 
 
@@ -277,13 +257,13 @@ def _move_directly(plan, state, scratch, tile, least):
     before it is driven out.
     """
     sums, table, codes = state.sums, scratch.narrow, scratch.codes
-    outputs, column = plan.linears[-1, OUTPUTS], plan.linears[-1, L_GROUP]
-    slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
+    outputs, column = plan.linears[-1].outputs, plan.linears[-1].first_group
+    slot, first_row = _slot(state, tile), 2 * plan.linears[-1].first_unit
     first, second, third = _read_flips(plan, scratch, False)
     moved = first[0] or second[0] or third[0]
     lowest = splat(sums, np.iinfo(sums.dtype).min)
     last = plan.x.shape[2] - LANES
-    start, step = (last, -LANES) if scratch.done[1] else (0, LANES)
+    start, step = (last, -LANES) if scratch.backwards[0] else (0, LANES)
     correct = 0
     for i in range(0, last + LANES, LANES):
         e = start
@@ -310,10 +290,10 @@ def _move_directly(plan, state, scratch, tile, least):
 def _move_back(plan, state, scratch, tile, blocks):
     """Take what ``_move_directly`` did to its first blocks of a tile back, the last one first."""
     sums, table, codes = state.sums, scratch.narrow, scratch.codes
-    outputs, column = plan.linears[-1, OUTPUTS], plan.linears[-1, L_GROUP]
-    slot, first_row = _slot(state, tile), 2 * plan.linears[-1, L_UNIT]
+    outputs, column = plan.linears[-1].outputs, plan.linears[-1].first_group
+    slot, first_row = _slot(state, tile), 2 * plan.linears[-1].first_unit
     size = blocks * LANES
-    start, step = (plan.x.shape[2] - size, LANES) if scratch.done[1] else (size - LANES, -LANES)
+    start, step = (plan.x.shape[2] - size, LANES) if scratch.backwards[0] else (size - LANES, -LANES)
     first, second, third = _read_flips(plan, scratch, True)
     if first[0] or second[0] or third[0]:
         for _ in range(blocks):
@@ -340,9 +320,9 @@ def _read_flips(plan, scratch, back):
 def _read_flip(plan, scratch, t, back):
     """A direct flip of a hidden unit: whether it is one, and rows of input and sum, and factor."""
     flips = scratch.flips
-    hidden = plan.linears.shape[0] > 1 and flips[t, LAYER] == 0
-    twice = -flips[t, TWICE] if back else flips[t, TWICE]
-    return hidden, flips[t, SOURCE], flips[t, BASE], twice
+    hidden = plan.linears.shape[0] > 1 and flips[t].layer == 0
+    twice = -flips[t].twice if back else flips[t].twice
+    return hidden, flips[t].source, flips[t].base, twice
 
 
 @inlined
@@ -385,13 +365,13 @@ def _list_changes(plan, state, move, weights, scratch):
     units, n_units, inputs = scratch.units, scratch.n_units, scratch.inputs
     n_stages, last = plan.stages.shape[0], linears.shape[0] - 1
     for t in range(table.shape[0]):
-        table[t, LAYER] = -1
+        table[t].layer = -1
     t = 0
-    while t < move.flips.size and move.flips[t] < linears[0, L_WEIGHT]:
+    while t < move.flips.size and move.flips[t] < linears[0].first_weight:
         t += 1
     for layer in range(last + 1):
-        outputs, unit0 = linears[layer, OUTPUTS], linears[layer, L_UNIT]
-        before = linears[layer - 1, L_UNIT]
+        outputs, unit0 = linears[layer].outputs, linears[layer].first_unit
+        before = linears[layer - 1].first_unit
         if layer == 0:
             count = _list_map_changes(plan, state, move, scratch)
         else:
@@ -407,9 +387,9 @@ def _list_changes(plan, state, move, weights, scratch):
             n_changed = outputs
             for k in range(outputs):
                 units[layer, k] = unit0 + k
-        end = linears[layer, L_WEIGHT] + linears[layer, INPUTS] * outputs
+        end = linears[layer].first_weight + linears[layer].inputs * outputs
         while t < move.flips.size and move.flips[t] < end:
-            index = move.flips[t] - linears[layer, L_WEIGHT]
+            index = move.flips[t] - linears[layer].first_weight
             i = index // outputs
             unit = unit0 + index - i * outputs
             if layer > 0:
@@ -430,11 +410,11 @@ def _list_changes(plan, state, move, weights, scratch):
                         base ^= 1
                         units[layer, n_changed] = unit
                         n_changed += 1
-                table[t, LAYER] = layer
-                table[t, SOURCE] = source
-                table[t, BASE] = base
-                table[t, TARGET] = target
-                table[t, TWICE] = 2 * weights[move.flips[t]]
+                table[t].layer = layer
+                table[t].source = source
+                table[t].base = base
+                table[t].target = target
+                table[t].twice = 2 * weights[move.flips[t]]
             t += 1
         n_units[layer] = n_changed
 
@@ -447,13 +427,13 @@ def _list_map_changes(plan, state, move, scratch):
     s = stages.shape[0] - 1
     count = 0
     if s < 0 and move.first_stage[0] < 0:
-        count = plan.linears[0, INPUTS]
+        count = plan.linears[0].inputs
         for i in range(count):
             inputs[i] = sources[0, i] = i
     elif move.first_stage[0] <= s:
-        pixels = stages[s, H_OUT] * stages[s, W_OUT]
-        for c in range(stages[s, C_OUT]):
-            if channels[stages[s, S_CHANNEL] + c]:
+        pixels = stages[s].h_out * stages[s].w_out
+        for c in range(stages[s].c_out):
+            if channels[stages[s].first_channel + c]:
                 for i in range(c * pixels, (c + 1) * pixels):
                     inputs[count] = i
                     sources[0, count] = _map_row(stages, state, move, s, i, 0)
@@ -465,8 +445,8 @@ def _list_map_changes(plan, state, move, scratch):
 def _set_codes(plan, weights, scratch, layer, count):
     """Where each unit finds the signed sum of each group of changing inputs."""
     codes, inputs = scratch.codes, scratch.inputs
-    outputs, first = plan.linears[layer, OUTPUTS], plan.linears[layer, L_WEIGHT]
-    column = plan.linears[layer, L_GROUP]
+    outputs, first = plan.linears[layer].outputs, plan.linears[layer].first_weight
+    column = plan.linears[layer].first_group
     place = 0
     for g in range(0, count, GROUP):
         # A group that is not full has changes of zero there, with any sign.
@@ -484,9 +464,9 @@ def _set_codes(plan, weights, scratch, layer, count):
 @inlined
 def _map_row(stages, state, move, s, pixel, candidate):
     """Row of ``maps`` that holds an output of stage ``s``: current, or candidate if it has one."""
-    mark = stages[s, S_CHANNEL] + pixel // (stages[s, H_OUT] * stages[s, W_OUT])
+    mark = stages[s].first_channel + pixel // (stages[s].h_out * stages[s].w_out)
     side = state.map_side[mark] ^ (move.channels[mark] & candidate)
-    return 2 * (stages[s, S_ROW] + pixel) + side
+    return 2 * (stages[s].first_row + pixel) + side
 
 
 @inlined
@@ -502,8 +482,8 @@ def _add_changes(plan, state, move, scratch, layer, tile):
     sums, sum_side = state.sums, state.sum_side
     slot, width = _slot(state, tile), plan.x.shape[2]
     fresh = move.first_stage[0] < 0
-    outputs, unit0 = plan.linears[layer, OUTPUTS], plan.linears[layer, L_UNIT]
-    column, span = plan.linears[layer, L_GROUP], _span(plan, state, move)
+    outputs, unit0 = plan.linears[layer].outputs, plan.linears[layer].first_unit
+    column, span = plan.linears[layer].first_group, _span(plan, state, move)
     groups = -(-scratch.n_inputs[layer] // GROUP)
     for start in range(0, groups, CHUNK):
         stop = min(start + CHUNK, groups)
@@ -522,12 +502,12 @@ def _add_changes(plan, state, move, scratch, layer, tile):
 @inlined
 def _span(plan, state, move):
     """Groups whose signed sums add up without overflow in the type of the maps."""
-    bound = plan.bound[0]
+    bound = plan.move_bound
     if move.first_stage[0] >= 0:
         flips = 0
-        while flips < move.flips.size and move.flips[flips] < plan.linears[0, L_WEIGHT]:
+        while flips < move.flips.size and move.flips[flips] < plan.linears[0].first_weight:
             flips += 1
-        bound = min(bound, flips * plan.bound[1])
+        bound = min(bound, flips * plan.flip_bound)
     return np.iinfo(state.maps.dtype).max // (GROUP * bound)
 
 
@@ -537,8 +517,8 @@ def _add_flip(plan, state, scratch, t, layer, tile, back):
     sums, maps, x = state.sums, state.maps, plan.x
     slot, width = _slot(state, tile), x.shape[2]
     flips = scratch.flips
-    source, base, target = flips[t, SOURCE], flips[t, BASE], flips[t, TARGET]
-    twice = -flips[t, TWICE] if back else flips[t, TWICE]
+    source, base, target = flips[t].source, flips[t].base, flips[t].target
+    twice = -flips[t].twice if back else flips[t].twice
     stages = plan.stages.shape[0]
     for e in range(0, width, LANES):
         if layer > 0:
@@ -560,7 +540,7 @@ def _update_hidden(plan, state, move, weights, scratch, tile):
         if scratch.n_inputs[layer] > 0:
             _add_changes(plan, state, move, scratch, layer, tile)
         for t in range(move.flips.size):
-            if scratch.flips[t, LAYER] == layer:
+            if scratch.flips[t].layer == layer:
                 _add_flip(plan, state, scratch, t, layer, tile, False)
 
 
@@ -579,8 +559,8 @@ def _update_logits(plan, state, move, scratch, tile, least):
         return _update_logits_by_many(plan, state, move, scratch, tile, False)
     sums = state.sums
     table, codes = scratch.table, scratch.codes
-    outputs, column = plan.linears[last, OUTPUTS], plan.linears[last, L_GROUP]
-    slot, width, first_row = _slot(state, tile), plan.x.shape[2], 2 * plan.linears[last, L_UNIT]
+    outputs, column = plan.linears[last].outputs, plan.linears[last].first_group
+    slot, width, first_row = _slot(state, tile), plan.x.shape[2], 2 * plan.linears[last].first_unit
     lowest = splat(sums, np.iinfo(sums.dtype).min)
     left = plan.n[tile]
     correct = 0
@@ -614,8 +594,8 @@ def _revert_logits(plan, state, move, scratch, tile, blocks):
     if _many(move, last, n_inputs):
         _update_logits_by_many(plan, state, move, scratch, tile, True)
     elif n_inputs > 0:
-        outputs, column = plan.linears[last, OUTPUTS], plan.linears[last, L_GROUP]
-        slot, first_row = _slot(state, tile), 2 * plan.linears[last, L_UNIT]
+        outputs, column = plan.linears[last].outputs, plan.linears[last].first_group
+        slot, first_row = _slot(state, tile), 2 * plan.linears[last].first_unit
         for e in range(0, blocks * LANES, LANES):
             _tabulate(plan, state, scratch, False, last, tile, e, 0, 1)
             row = first_row
@@ -638,8 +618,8 @@ def _update_logits_by_many(plan, state, move, scratch, tile, back):
     sums, label = state.sums, plan.label
     slot, width, last = _slot(state, tile), plan.x.shape[2], plan.linears.shape[0] - 1
     fresh = move.first_stage[0] < 0
-    outputs, first_row = plan.linears[last, OUTPUTS], 2 * plan.linears[last, L_UNIT]
-    column, span = plan.linears[last, L_GROUP], _span(plan, state, move)
+    outputs, first_row = plan.linears[last].outputs, 2 * plan.linears[last].first_unit
+    column, span = plan.linears[last].first_group, _span(plan, state, move)
     groups = -(-scratch.n_inputs[last] // GROUP)
     lowest = splat(sums, np.iinfo(sums.dtype).min)
     correct = 0
@@ -776,8 +756,8 @@ def _add_up(table, codes, k, first, last):
 def _convolve(plan, state, move, weights, scratch, s, tile):
     """Recompute the marked channels of stage ``s`` for a tile: convolution, pooling, ReLU."""
     plan, state, move, scratch = borrow(plan, state, move, scratch)
-    for channel in range(plan.stages[s, C_OUT]):
-        if move.channels[plan.stages[s, S_CHANNEL] + channel]:
+    for channel in range(plan.stages[s].c_out):
+        if move.channels[plan.stages[s].first_channel + channel]:
             if s == 0:
                 _convolve_inputs(plan, state, weights, scratch, channel, tile)
             else:
@@ -793,9 +773,9 @@ def _convolve_inputs(plan, state, weights, scratch, channel, tile):
     stages, x = plan.stages, plan.x
     maps, live, rows, taps = state.maps, state.live, scratch.rows, scratch.taps
     slot = _slot(state, tile)
-    c_in, height, width = stages[0, C_IN], stages[0, H_IN], stages[0, W_IN]
-    h_out, w_out = stages[0, H_OUT], stages[0, W_OUT]
-    block = 1 << stages[0, POOLS]
+    c_in, height, width = stages[0].c_in, stages[0].h_in, stages[0].w_in
+    h_out, w_out = stages[0].h_out, stages[0].w_out
+    block = 1 << stages[0].pools
     side = 1 - state.map_side[channel]
     first = channel * c_in * 9
     sign = 1 if weights[first : first + 9 * c_in].sum() > 0 else -1
@@ -805,9 +785,9 @@ def _convolve_inputs(plan, state, weights, scratch, channel, tile):
         for tap in range(9):
             if weights[first + 9 * c + tap] != sign:
                 dy, dx = tap // 3 - 1, tap % 3 - 1
-                taps[n_taps, 0] = (c * height + dy) * width + dx
-                taps[n_taps, 1] = dy
-                taps[n_taps, 2] = dx
+                taps[n_taps].offset = (c * height + dy) * width + dx
+                taps[n_taps].dy = dy
+                taps[n_taps].dx = dx
                 n_taps += 1
     span = -(-n_taps // 4) * 4
     first_sum = c_in * height * width
@@ -816,12 +796,12 @@ def _convolve_inputs(plan, state, weights, scratch, channel, tile):
         # For each window that is pooled: the row of its sum, then those of the rarer sign.
         count = 0
         for offset in range(block * block):
-            y, z = top + (offset >> stages[0, POOLS]), left + (offset & (block - 1))
+            y, z = top + (offset >> stages[0].pools), left + (offset & (block - 1))
             rows[count] = first_sum + y * width + z
             for t in range(span):
                 row = x.shape[1] - 1  # zeros, also beyond the edges
-                if t < n_taps and 0 <= y + taps[t, 1] < height and 0 <= z + taps[t, 2] < width:
-                    row = y * width + z + taps[t, 0]
+                if t < n_taps and 0 <= y + taps[t].dy < height and 0 <= z + taps[t].dx < width:
+                    row = y * width + z + taps[t].offset
                 rows[count + 1 + t] = row
             count += 1 + span
         out = 2 * (channel * h_out * w_out + position) + side
@@ -848,14 +828,14 @@ def _convolve_maps(plan, state, move, weights, scratch, s, channel, tile):
     """A channel of a later stage."""
     stages, maps, live, rows = plan.stages, state.maps, state.live, scratch.rows
     slot, alive = _slot(state, tile), False
-    c_in, height, width = stages[s, C_IN], stages[s, H_IN], stages[s, W_IN]
-    h_out, w_out = stages[s, H_OUT], stages[s, W_OUT]
-    block = 1 << stages[s, POOLS]
-    side = 1 - state.map_side[stages[s, S_CHANNEL] + channel]
-    first = stages[s, S_WEIGHT] + channel * c_in * 9
+    c_in, height, width = stages[s].c_in, stages[s].h_in, stages[s].w_in
+    h_out, w_out = stages[s].h_out, stages[s].w_out
+    block = 1 << stages[s].pools
+    side = 1 - state.map_side[stages[s].first_channel + channel]
+    first = stages[s].first_weight + channel * c_in * 9
     for position in range(h_out * w_out):
         top, left = (position // w_out) * block, (position % w_out) * block
-        out = 2 * (stages[s, S_ROW] + channel * h_out * w_out + position) + side
+        out = 2 * (stages[s].first_row + channel * h_out * w_out + position) + side
         for offset in range(block * block):
             y, z = top + offset // block, left + offset % block
             # Rows to be added are listed from the front, those to be subtracted from the back.

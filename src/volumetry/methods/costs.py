@@ -49,12 +49,13 @@ def most_windows(network: Network, span: int, window_cost: float) -> int:
     return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
 
 
-def check_enumerable(n_weights: int, max_weights: int) -> None:
+def check_enumerable(network: Network, parameters: Mapping) -> None:
     """Refuse to enumerate a network with too many weights.
 
     Raises:
         NetworkError: more weights than ``max_weights``.
     """
+    n_weights, max_weights = network.n_weights, parameters["max_weights"]
     if n_weights > max_weights:
         raise NetworkError(
             f"enumerate would visit all 2^{n_weights} weight settings, and max_weights = "

@@ -6,7 +6,7 @@ engine. The weights of the last layer, the cheapest to flip, change most often.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from volumetry.engines.layout import (
 from volumetry.kernels.jit import borrowed, jit
 from volumetry.methods.costs import check_enumerable
 from volumetry.methods.result import common_result
+from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
@@ -32,13 +33,15 @@ _WALK_WEIGHTS = 14
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the sampler.
+    """Parameters of the sampler."""
 
-    Attributes:
-        max_weights: refuse networks with more weights: the work doubles with each.
-    """
-
-    max_weights: int = 24
+    max_weights: int = parameter(
+        24,
+        minimum=1,
+        maximum=40,
+        unit="weights",
+        about="Networks with more weights are refused; each more doubles the time.",
+    )
 
 
 def run(
@@ -65,7 +68,7 @@ def run(
         NetworkError: more weights than ``max_weights``.
     """
     network = problem.network
-    check_enumerable(network.n_weights, parameters.max_weights)
+    check_enumerable(network, asdict(parameters))
     plans = [
         make_plan(network, problem.x_train, problem.y_train),
         make_plan(network, problem.x_test, problem.y_test),

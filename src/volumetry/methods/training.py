@@ -32,10 +32,10 @@ from volumetry.methods.result import common_result
 from volumetry.methods.training_state import pack, unpack
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
+from volumetry.parameters import check_choices, parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
-from volumetry.weights.binary import pack_weights
 
 SELECTIONS = ("first_fit", "final", "best_validation")
 
@@ -49,63 +49,71 @@ _SCREENING_BLOCK = 64  # examples
 class GdParameters:
     """Full-batch training.
 
-    Attributes:
-        networks: networks trained, each from its own initialisation; at least 1.
-        max_epochs: passes over the training set after which a network that never fitted is given
-            up; at least 1.
-        extra_epochs: passes that follow a network's first fit; 0 or more.
-        learning_rate: Adam's step size, in units of the latent weights; above 0.
-        weight_decay: multiple of the latents added to the gradient; 0 or more.
-        logit_scale: factor of the logits in the cross-entropy, an inverse temperature; above 0.
-            Binary weights cannot grow to sharpen the logits, so it decides how much examples
-            already right still count; at 1 they outweigh the last wrong ones of a large n.
-        selection: which of a network's fitting states its test accuracy is taken from: the
-            ``first_fit``, the last one (``final``), or the one with the ``best_validation``
-            accuracy, the earliest of them if several are equal.
+    Binary weights cannot grow to sharpen the logits, so ``logit_scale`` decides how much examples
+    already right still count; at 1 they outweigh the last wrong ones of a large n.
     """
 
-    networks: int = 5
-    max_epochs: int = 5000
-    extra_epochs: int = 100
-    learning_rate: float = 1e-4
-    weight_decay: float = 5e-4
-    logit_scale: float = 4.0
-    selection: str = "best_validation"
+    networks: int = parameter(
+        5,
+        minimum=1,
+        maximum=10_000,
+        unit="networks",
+        about="Networks trained in each run, each from its own initialisation.",
+    )
+    max_epochs: int = parameter(
+        5000,
+        minimum=1,
+        unit="epochs",
+        stops=True,
+        about="Epochs after which a network that never fitted is given up.",
+    )
+    extra_epochs: int = parameter(
+        100, minimum=0, unit="epochs", about="Epochs that follow a network's first fit."
+    )
+    learning_rate: float = parameter(
+        1e-4, above=0, about="Step size of Adam, in units of the latent weights."
+    )
+    weight_decay: float = parameter(
+        5e-4, minimum=0, about="Multiple of the latent weights added to the gradient."
+    )
+    logit_scale: float = parameter(
+        4.0,
+        above=0,
+        about="Factor of the logits in the cross-entropy, an inverse temperature.",
+    )
+    # Of several states with the best validation accuracy, the earliest.
+    selection: str = parameter(
+        "best_validation",
+        choices=SELECTIONS,
+        about="The fitting state whose test accuracy counts.",
+    )
 
     def __post_init__(self):
-        if self.selection not in SELECTIONS:
-            raise ConfigError(
-                f"selection {self.selection!r} is not known: choose one of {', '.join(SELECTIONS)}"
-            )
+        check_choices(self)
 
 
 @dataclass(frozen=True)
 class SgdParameters(GdParameters):
-    """Mini-batch training.
+    """Mini-batch training; the last batch of an epoch may be smaller."""
 
-    Attributes:
-        batch_size: examples of one step, at least 1; the last batch of an epoch may be smaller.
-    """
-
-    batch_size: int = 32
+    batch_size: int = parameter(32, minimum=1, unit="examples", about="Examples of one step.")
 
 
 @dataclass(frozen=True)
 class SamParameters(SgdParameters):
     """Sharpness-aware mini-batch training.
 
-    Attributes:
-        rho: length of the step up the gradient, 0 or more. The weights have norm sqrt(M) (83 for
-            simple_cnn on 8x8 images, 276 on 28x28) and the nearest other network, one flip away,
-            is at distance 2. The default is a quarter of that: it smooths the loss on the scale
-            on which weights can change at all; from about 1 up small networks no longer fit large
-            training sets.
+    The weights have norm sqrt(M) (83 for simple_cnn on 8x8 images, 276 on 28x28) and the nearest
+    other network, one flip away, is at distance 2. The default of ``rho`` is a quarter of that: it
+    smooths the loss on the scale on which weights can change at all; from about 1 up small networks
+    no longer fit large training sets.
     """
 
-    rho: float = 0.5
-
-
-STOPPING = ("max_epochs",)
+    rho: float = parameter(
+        0.5,
+        minimum=0,
+        about="Length of the step up the gradient, where the weights have norm sqrt(M).",
+    )
 
 
 @dataclass
@@ -369,7 +377,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
     }
     own["weights"] = (
         ("network", "weight_byte"),
-        pack_weights(weights),
+        problem.space.encode(weights),
         {"long_name": "selected state, one bit a weight, 1 for +1 (numpy.packbits)", "units": "1"},
     )
     return common_result(

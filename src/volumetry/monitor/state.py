@@ -20,9 +20,11 @@ import yaml
 
 from volumetry.errors import DataError
 from volumetry.results import seconds
-from volumetry.results.aggregate import DIMS, combine, read_run, status
+from volumetry.results.aggregate import combine
+from volumetry.results.run_files import DIMS, read_run
+from volumetry.results.views import status
 from volumetry.runtime.progress import Line, parse
-from volumetry.study.config import CELL, Run, grid
+from volumetry.study.grid import Run, grid
 
 STATES = ("done", "running", "stalled", "failed", "waiting")
 UNREADABLE = "unreadable"
@@ -234,7 +236,7 @@ class Reader:
     # ---- files ---------------------------------------------------------------------------------
 
     def _path(self, folder: str, run: Run, suffix: str) -> Path:
-        return self.folder / folder / f"{CELL.format(**run._asdict())}.{suffix}"
+        return self.folder / folder / f"{run.cell}.{suffix}"
 
     def _configuration(self) -> tuple[dict, list[Run]]:
         path = self.folder / "config.yaml"

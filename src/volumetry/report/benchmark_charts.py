@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.benchmark_tables import SCALES
+from volumetry.report.style import style
 from volumetry.report.theme import themed
 from volumetry.study.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
@@ -73,7 +74,7 @@ def guesses(result: xr.Dataset) -> alt.TopLevelMixin:
 def training(result: xr.Dataset) -> alt.TopLevelMixin:
     """Network-epochs a second of gd, sgd and sam, networks together and one at a time."""
     rows = table(result, "network_epochs_per_second")
-    rows["method"] = rows["method"].str.upper()
+    rows["method"] = [style(method).label for method in rows["method"]]
     panels = []
     for side, part in rows.groupby("train_side"):
         base = alt.Chart(part).encode(

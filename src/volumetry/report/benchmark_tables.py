@@ -7,7 +7,6 @@ puts the tables of a run into documents, each between ``<!-- table: NAME -->`` a
 """
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from volumetry.runtime import netcdf
+from volumetry.runtime import markdown, netcdf
 
 
 class Table(NamedTuple):
@@ -214,19 +213,9 @@ def _cells(result: xr.Dataset, *dims: str) -> Iterator[tuple[tuple[str, ...], xr
         yield tuple(str(part[dim].item()) for dim in dims), part
 
 
-def markdown(table: Table) -> str:
-    """A table in Markdown."""
-    rule = ["---"] * table.words + ["---:"] * (len(table.header) - table.words)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, rule, *table.rows))
-
-
 def refresh(text: str, result: xr.Dataset) -> str:
     """A document with its marked tables replaced by those of ``result``."""
-
-    def replaced(found: re.Match) -> str:
-        return f"{found[1]}\n{markdown(TABLES[found[2]](result))}\n{found[3]}"
-
-    return re.sub(r"(<!-- table: (\w+) -->).*?(<!-- end -->)", replaced, text, flags=re.DOTALL)
+    return markdown.refresh(text, lambda name: markdown.table(*TABLES[name](result)))
 
 
 if __name__ == "__main__":

@@ -6,25 +6,21 @@ counted without the start of its process, and with what led to the checkpoint it
 
 import csv
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from volumetry.errors import DataError
 from volumetry.runtime.files import replacing
+from volumetry.study.grid import CELL, parse
 
 COLUMNS = ("dataset", "architecture", "n", "replicate", "sampler", "seconds", "max_rss_mb")
 """The cell of the run, its wall-clock seconds, the most memory its process had, in MB."""
 
-_CELL = re.compile(
-    r"(?:^|/)(?P<dataset>[^/]+)/(?P<architecture>[^/]+)/n(?P<n>\d+)/r(?P<replicate>\d+)"
-    r"/(?P<sampler>[^/]+)\.tsv$"
-)
 _TYPES = {"n": int, "replicate": int, "seconds": float, "max_rss_mb": float}
 
 
 def collect(files: Iterable[str | os.PathLike]) -> Iterator[dict]:
-    """Read files named ``.../{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv``.
+    """Read files named as ``grid.CELL`` and ``.tsv``.
 
     Yields:
         One row of ``COLUMNS`` for each file that exists, in the order given: a time that was lost
@@ -37,14 +33,13 @@ def collect(files: Iterable[str | os.PathLike]) -> Iterator[dict]:
 
 
 def _row(path: Path) -> dict:
-    cell = _CELL.search(path.as_posix())
-    if cell is None:
-        form = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}.tsv"
-        raise DataError(f"{path}: not the cost of a run; its path must end in {form}")
+    run = parse(path)
+    if run is None or path.suffix != ".tsv":
+        raise DataError(f"{path}: not the cost of a run; its path must end in {CELL}.tsv")
     try:
         with path.open(newline="") as lines:
             (cost,) = csv.DictReader(lines, delimiter="\t")
-        return _typed(cell.groupdict() | {"seconds": cost["s"], "max_rss_mb": cost["max_rss"]})
+        return _typed(run._asdict() | {"seconds": cost["s"], "max_rss_mb": cost["max_rss"]})
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path}: does not say what a run took; delete it") from None
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: seeds, digests of the code it depends on, versions, commit.
+"""Where a result comes from: digests of the code it depends on, versions, commit.
 
 Nothing here imports what it describes: sources are read as text and versions from the metadata of
 the installed packages.
@@ -16,12 +16,6 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[1]
 _LOGGING = ("volumetry.runtime.joblog", "volumetry.runtime.progress")
 _PACKAGES = ("netCDF4", "numba", "numpy", "scikit-learn", "scipy", "torch", "triton", "xarray")
-
-
-def job_seed(study_seed: int, *names: str | int) -> int:
-    """The seed of one job: 0..2**63-1, a hash of the study's seed and what tells the job apart."""
-    digest = hashlib.sha256(json.dumps([study_seed, *names]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def code_digest(*sources: str | Path) -> str:

@@ -1,20 +1,16 @@
-"""The configuration of a study: checked, completed with its defaults, and laid out as a grid.
+"""The configuration of a study: checked, and completed with its defaults.
 
-What a key may hold stands in the schema, workflow/schemas/config.schema.yaml; what keys ask of each
-other stands here. Nothing heavy is imported, since every start of the workflow passes here.
+What a key may hold stands in the schema, workflow/schemas/config.schema.yaml, which is made from
+what the code declares; what keys ask of each other stands here. Nothing heavy is imported, since
+every start of the workflow passes here.
 """
 
 import copy
-import difflib
-import json
 import math
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jsonschema
 import yaml
@@ -22,27 +18,15 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
-from volumetry.methods.costs import check_enumerable
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
+from volumetry.study.grid import Run, grid
 from volumetry.study.registry import METHODS
-
-CELL = "{dataset}/{architecture}/n{n}/r{replicate}/{sampler}"
-"""Where the files of a sampler's run lie below a folder, without their suffix."""
+from volumetry.study.wording import did_you_mean, dotted, explain, known_keys, short
 
 _LARGEST_N_VALIDATION = 200
 _VALUE_BYTES = 8  # of an input while a dataset is being read
 _LARGEST_NUMBER = 2**63 - 1  # what a result file can hold
 _DEEPEST = 5  # levels; a configuration needs four
-
-
-class Run(NamedTuple):
-    """One cell of the grid: one sampler job."""
-
-    dataset: str
-    architecture: str
-    n: int
-    replicate: int
-    sampler: str
 
 
 @dataclass(frozen=True)
@@ -75,18 +59,6 @@ class Study:
         needed = METHODS[run.sampler].memory(network, run.n, about.n_test, parameters)
         needed += 3 * _VALUE_BYTES * examples * math.prod(network.input_shape)
         return math.ceil(needed / 1e8) * 100
-
-
-def grid(config: dict) -> list[Run]:
-    """All sampler jobs of a resolved configuration."""
-    return [
-        Run(dataset, architecture, n, replicate, sampler)
-        for dataset, spec in config["datasets"].items()
-        for architecture in config["architectures"]
-        for n in spec["n"]
-        for replicate in range(config["replicates"])
-        for sampler in config["samplers"]
-    ]
 
 
 class _Loader(yaml.SafeLoader):
@@ -151,19 +123,19 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     config = _plain(config, ())
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
     said: dict[tuple, str] = {}
-    for path, text in (line for error in errors for line in _explain(error)):
+    for path, text in (line for error in errors for line in explain(error)):
         said.setdefault(path, text)  # of what is wrong with one value, the first will do
     if said:
-        raise ConfigError("\n".join(f"{_dotted(path)}{text}" for path, text in said.items()))
+        raise ConfigError("\n".join(f"{dotted(path)}{text}" for path, text in said.items()))
     config = _fill(config, schema)
     if config["data_dir"] is not None and not os.path.isdir(config["data_dir"]):
         raise ConfigError(
-            f"data_dir = {_short(config['data_dir'])}: no such folder; correct it, or remove the "
+            f"data_dir = {short(config['data_dir'])}: no such folder; correct it, or remove the "
             "key to have the files downloaded"
         )
     if set("{}") & set(config["results_dir"]):
         raise ConfigError(
-            f"results_dir = {_short(config['results_dir'])}: Snakemake would take braces for a "
+            f"results_dir = {short(config['results_dir'])}: Snakemake would take braces for a "
             "pattern; choose a name without"
         )
     for sampler in config["samplers"]:
@@ -193,11 +165,10 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         for dataset, description in descriptions.items()
         for architecture in config["architectures"]
     }
-    if "enumerate" in config["samplers"]:
-        most = config["samplers"]["enumerate"]["max_weights"]
-        for (dataset, architecture), network in networks.items():
-            path = f"architectures.{architecture} on datasets.{dataset}"
-            _located(path, check_enumerable, network.n_weights, most)
+    for (dataset, architecture), network in networks.items():
+        path = f"architectures.{architecture} on datasets.{dataset}"
+        for sampler, parameters in config["samplers"].items():
+            _located(path, METHODS[sampler].check, network, parameters)
     return Study(config, descriptions, networks)
 
 
@@ -214,7 +185,7 @@ def _layers(name: str, layers) -> list[str]:
         if name not in PRESETS:
             raise ConfigError(
                 f"architectures.{name}: layers are missing and {name!r} is no preset; give layers, "
-                f"or name the architecture {', '.join(PRESETS)}" + _did_you_mean(name, PRESETS)
+                f"or name the architecture {', '.join(PRESETS)}" + did_you_mean(name, PRESETS)
             )
         layers = name
     return list(_located(f"architectures.{name}.layers", parse_layers, layers))
@@ -269,12 +240,12 @@ def _located(path: str, function, *arguments):
 def _plain(value, path: tuple):
     """A copy in plain dicts and lists, with text keys, printable text and numbers in bounds."""
     if len(path) > _DEEPEST:
-        raise ConfigError(f"{_dotted(path)}: no key is nested so deeply; remove it")
+        raise ConfigError(f"{dotted(path)}: no key is nested so deeply; remove it")
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ConfigError(
-                    f"{_dotted((*path, key))}: the key {key!r} is read as {type(key).__name__}; "
+                    f"{dotted((*path, key))}: the key {key!r} is read as {type(key).__name__}; "
                     f"put it in quotes"
                 )
         return {key: _plain(item, (*path, key)) for key, item in value.items()}
@@ -282,37 +253,28 @@ def _plain(value, path: tuple):
         return [_plain(item, (*path, index)) for index, item in enumerate(value)]
     if isinstance(value, str) and not value.isprintable():
         raise ConfigError(
-            f"{_dotted(path)} = {_short(value)}: must have printable characters only; correct it"
+            f"{dotted(path)} = {short(value)}: must have printable characters only; correct it"
         )
     if isinstance(value, int | float) and not abs(value) <= _LARGEST_NUMBER:
         # Python refuses to write out integers of thousands of digits.
         huge = isinstance(value, int) and value.bit_length() > 128
         raise ConfigError(
-            f"{_dotted(path)} = {'a huge number' if huge else value}: must be a finite number "
+            f"{dotted(path)} = {'a huge number' if huge else value}: must be a finite number "
             f"within {_LARGEST_NUMBER}; give one"
         )
     return value
 
 
-def _properties(schema: dict, value: dict) -> dict:
-    """The keys that the schema has for this value, conditional ones included."""
-    properties = dict(schema.get("properties", {}))
-    for branch in schema.get("allOf", ()):
-        if jsonschema.Draft202012Validator(branch["if"]).is_valid(value):
-            properties |= branch["then"]["properties"]
-    return properties
-
-
 def _fill(value, schema: dict):
     """A copy with every default, in the order of the schema, and numbers of the declared type."""
     if isinstance(value, dict):
-        properties = _properties(schema, value)
+        keys = known_keys(schema, value)
         filled = {
             key: _fill(value[key], part) if key in value else copy.deepcopy(part["default"])
-            for key, part in properties.items()
+            for key, part in keys.items()
             if key in value or "default" in part
         }
-        others = {key: item for key, item in value.items() if key not in properties}
+        others = {key: item for key, item in value.items() if key not in keys}
         rest = partial(_fill, schema=schema.get("additionalProperties"))
         return filled | {key: rest(item) for key, item in others.items()}
     if isinstance(value, list):
@@ -320,103 +282,3 @@ def _fill(value, schema: dict):
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if "number" in schema.get("type", ()) else int(value)
     return value
-
-
-_WORDS = {
-    "object": "a mapping such as {}",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "null": "null",
-}
-
-_RULES = {
-    "minimum": "must be at least {}",
-    "maximum": "must be at most {}",
-    "exclusiveMinimum": "must be above {}",
-    "exclusiveMaximum": "must be below {}",
-    "minLength": "must not be empty",
-    "minItems": "must have {} or more entries",
-    "minProperties": "must have {} or more entries",
-    "uniqueItems": "must not name anything twice",
-    "not": "must be odd",
-}
-
-
-def _explain(error: jsonschema.ValidationError) -> Iterator[tuple[tuple, str]]:
-    """(path of a key, the rest of the line) for each thing that is wrong."""
-    path, value, schema = tuple(error.absolute_path), error.instance, error.schema
-    if error.validator in ("additionalProperties", "unevaluatedProperties"):
-        known = _properties(schema, value)
-        for key in (key for key in value if key not in known):
-            yield (
-                (*path, key),
-                f": unknown key{_did_you_mean(key, known)}; the keys known here are "
-                f"{', '.join(known)}",
-            )
-    elif error.validator == "required":
-        key = error.message.split("'")[1]
-        yield (*path, key), f": missing; add it. {_properties(schema, value)[key]['description']}"
-    elif error.validator in ("pattern", "maxLength"):
-        yield (
-            (*path, value),
-            ": the name becomes that of a folder, so it may have at most 100 letters, digits, '_' "
-            "and '-', the first a letter or digit; rename it",
-        )
-    else:
-        rule = _rule(error)
-        yield path, f" = {_short(value)}: {rule}. {_repair(schema)}".rstrip()
-
-
-def _rule(error: jsonschema.ValidationError) -> str:
-    """What a value must be."""
-    value, limit = error.instance, error.validator_value
-    if error.validator == "type":
-        types = [limit] if isinstance(limit, str) else limit
-        rule = f"must be {' or '.join(_WORDS[name] for name in types)}"
-        if isinstance(value, str) and {"integer", "number"} & set(types) and _is_number(value):
-            rule += f" (YAML reads {value.strip()} as text; write {_yaml(float(value))})"
-        elif "string" in types and not isinstance(value, dict | list | None):
-            rule += f" (YAML reads it as {type(value).__name__}; put it in quotes)"
-        return rule
-    if error.validator == "enum":
-        names = [str(name) for name in limit]
-        return f"must be one of {', '.join(names)}{_did_you_mean(str(value), names)}"
-    return _RULES[error.validator].format(limit)
-
-
-def _repair(schema: dict) -> str:
-    text = schema.get("description", "")
-    if "default" in schema:
-        text += f" Remove the key for its default, {_yaml(schema['default'])}."
-    return text
-
-
-def _dotted(path: tuple) -> str:
-    text = ""
-    for part in path:
-        plain = isinstance(part, str) and re.fullmatch(r"[\w-]+", part)
-        text += f".{part}" if plain else f"[{_short(part)}]"
-    return text.removeprefix(".") or "the configuration"
-
-
-def _yaml(value) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
-
-
-def _short(value) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _did_you_mean(word: str, known) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

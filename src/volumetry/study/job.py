@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.networks.architecture import build_network
+from volumetry.parameters import stopping
 from volumetry.runtime import netcdf
 from volumetry.runtime.checkpoint import Checkpoint, digest, watch
 from volumetry.runtime.device import choose
@@ -77,7 +78,7 @@ def run_job(
     device = choose(device, walkers) if len(devices) > 1 else "cpu"
     if device != "cpu":
         given["device"] = device
-    key = _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths)
+    key = _key(problem, layers, settings, seed, device, code_digest, source_paths)
     with Checkpoint(checkpoint_path, key, checkpoint_seconds) as checkpoint:
         if checkpoint_path is not None:
             watch(checkpoint)
@@ -104,10 +105,10 @@ def run_job(
     )
 
 
-def _key(sampler, problem, layers, settings, seed, device, code_digest, source_paths) -> str:
+def _key(problem, layers, settings, seed, device, code_digest, source_paths) -> str:
     """What the steps of a job depend on; not what only decides how many of them there are."""
-    stopping = getattr(sampler, "STOPPING", ())
-    asked = {name: value for name, value in asdict(settings).items() if name not in stopping}
+    only_stop = stopping(type(settings))
+    asked = {name: value for name, value in asdict(settings).items() if name not in only_stop}
     sources = [Path(path).read_bytes() for path in source_paths]
     examples = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
     kind = type(settings).__name__

@@ -32,8 +32,10 @@ class Method:
         memory: bytes that a job takes beside its dataset, from (network, n, n_test, parameters).
         parameters: name of its dataclass of parameters.
         starts_from: samplers whose results ``run`` takes as ``sources``, {name: result}; the first
-            is required, the others count where the study runs them.
+            is required, the others count where the study runs them. None for a trained one.
         devices: those it can compute on; with more than one, ``run`` takes ``device``.
+        check: refuses a network that it cannot measure, from (network, parameters), with a
+            ``NetworkError``.
     """
 
     name: str
@@ -47,6 +49,11 @@ class Method:
     parameters: str = "Parameters"
     starts_from: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
+    check: Callable[[Network, Mapping], None] = lambda network, parameters: None
+
+    def __post_init__(self):
+        if self.kind == TRAINED and self.starts_from:
+            raise ValueError(f"{self.name}: trained samplers share a job, and start from no other")
 
     def load(self) -> tuple[type, Callable]:
         """Import it: its dataclass of parameters, and its ``run``."""
@@ -136,6 +143,7 @@ METHODS: dict[str, Method] = {
             colour=VERMILION,
             shape="square",
             memory=costs.kernel_bytes,
+            check=costs.check_enumerable,
         ),
     )
 }

@@ -1,0 +1,107 @@
+"""What a configuration may hold beside the parameters of samplers and the options of sources.
+
+``volumetry.study.schema`` makes the schema and the tables of config/README.md from it.
+"""
+
+from dataclasses import dataclass
+
+from volumetry.datasets import SOURCES
+from volumetry.parameters import parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """An entry of ``datasets``; the options of its source come beside these keys."""
+
+    source: str = parameter(choices=tuple(SOURCES), about="Where the examples come from.")
+    n: list[int] = parameter(
+        least=1,
+        unique=True,
+        entry=parameter(
+            minimum=1, about="A training-set size, a multiple of the number of classes."
+        ),
+        unit="examples",
+        about="Training-set sizes, multiples of the number of classes.",
+    )
+    classes: list[int] | None = parameter(
+        None,
+        least=2,
+        unique=True,
+        entry=parameter(minimum=0, about="A label."),
+        about="Labels to keep, renumbered from 0 in this order; null keeps all.",
+    )
+    label_noise: float = parameter(
+        0.0,
+        minimum=0,
+        maximum=1,
+        unit="fraction",
+        about="Fraction of the training labels redrawn uniformly from all classes.",
+    )
+    n_test: int | None = parameter(
+        None,
+        minimum=1,
+        unit="examples",
+        about="Test examples, chosen once at random; null takes all.",
+    )
+    n_validation: int | None = parameter(
+        None,
+        minimum=0,
+        unit="examples",
+        about="Pool examples kept for model selection, a multiple of the number of classes; null "
+        "takes 200, or a fifth of the pool if that is less.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureEntry:
+    """An entry of ``architectures``."""
+
+    layers: list[str] | str = parameter(
+        entry=parameter(about="One of 'conv C', 'pool', 'linear K'."),
+        otherwise="the preset of that name",
+        about="List of 'conv C', 'pool', 'linear K', or the name of a preset; may be left out "
+        "where the architecture has a preset's name.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The configuration; ``samplers`` has an entry for each sampler of the registry."""
+
+    seed: int = parameter(
+        0, minimum=0, about="Seed of the study; every job's seed is derived from it."
+    )
+    replicates: int = parameter(
+        3,
+        minimum=1,
+        maximum=10_000,
+        unit="replicates",
+        about="Independent draws of the training subsets, each with its own chains.",
+    )
+    results_dir: str = parameter("results", least=1, about="Folder of everything the study writes.")
+    data_dir: str | None = parameter(
+        None,
+        least=1,
+        about="Folder in which mnist/ and fashion_mnist/ are looked up before they are downloaded.",
+    )
+    device: str = parameter(
+        "auto",
+        choices=("auto", "cpu", "cuda"),
+        about="Where samplers compute. cuda is for rewl and joint, with the same result, and for "
+        "gd, sgd and sam, with other rounding; auto takes a CUDA GPU for rewl and joint, where "
+        "there is one and walkers is at least 32. The other samplers use the CPU.",
+    )
+    checkpoint_seconds: float = parameter(
+        60.0,
+        minimum=0,
+        unit="seconds",
+        about="How often a sampler keeps what it has done, under results_dir/checkpoints; shorter "
+        "runs keep nothing. The results do not depend on it.",
+    )
+    datasets: dict[str, DatasetEntry] = parameter(
+        about="The datasets of the study, each under a name of your choice."
+    )
+    architectures: dict[str, ArchitectureEntry] = parameter(
+        about="The networks of the study, each under a name of your choice."
+    )
+    samplers: dict = parameter(about="The samplers of the study and their parameters.")
