@@ -33,7 +33,7 @@ def code_digest(*sources: str | Path) -> str:
     Returns:
         Hexadecimal digest, 64 characters.
     """
-    code = [[_code(_file(source)), *_templates(source)] for source in depends_on(*sources)]
+    code = [[_code(_source(source)), *_templates(source)] for source in depends_on(*sources)]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
@@ -76,11 +76,18 @@ def _file(source: str | Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+def _source(module: str | Path) -> Path:
+    path = _file(module)
+    if path is None:
+        raise ValueError(f"{module} is no module of volumetry")
+    return path
+
+
 @cache
 def _imports(source: str | Path) -> frozenset[str]:
     """The volumetry modules that a source imports by name."""
-    path = _file(source)
-    package = source if path.name == "__init__.py" else str(source).rpartition(".")[0]
+    path = _source(source)
+    package = str(source) if path.name == "__init__.py" else str(source).rpartition(".")[0]
     imports: set[str] = set()
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
@@ -104,7 +111,7 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _templates(source: str | Path) -> list[str]:
-    folder = _file(source).parent
+    folder = _source(source).parent
     return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.j2"))]
 
 
