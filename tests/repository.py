@@ -82,9 +82,14 @@ class Repository:
         return ["--configfile", "study.yaml"] + ([] if cores is None else ["--cores", str(cores)])
 
     def snakemake(
-        self, config: dict | str, *arguments: str, source: Path | None = None, cores: int = 2
+        self,
+        config: dict | str,
+        *arguments: str,
+        source: Path | None = None,
+        cores: int = 2,
+        timeout: float | None = None,
     ) -> subprocess.CompletedProcess:
-        """Run Snakemake to its end; ``config`` may be the text of the file."""
+        """Run Snakemake to its end; ``config`` may be the text of the file, ``timeout`` seconds."""
         self.configure(config)
         command = [*self.options(cores), *arguments]
         source = source or self.path / "src"
@@ -92,7 +97,10 @@ class Repository:
             given = command, self.path, source, dict(os.environ), Path(folder)
             process = ready.Process(target=be_snakemake, args=given)
             process.start()
-            process.join()
+            process.join(timeout)
+            if process.is_alive():
+                process.kill()
+                raise subprocess.TimeoutExpired(command, timeout)
             said = [(Path(folder) / name).read_text() for name in ("stdout", "stderr")]
         return subprocess.CompletedProcess(command, process.exitcode, *said)
 

@@ -9,9 +9,6 @@ import datetime
 import gzip
 import itertools
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -404,18 +401,9 @@ def repository(tmp_path_factory):
     ids=COMMANDS,
 )
 def test_the_command_ends_in_one_error_and_writes_nothing(repository, content, who, said, how):
-    path = repository.path / "study.yaml"
-    path.write_text(content)
+    repository.configure(content)
     before = files_in(repository.path)
-    result = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", path.name, *how],
-        cwd=repository.path,
-        env=os.environ | {"PYTHONPATH": str(repository.path / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    )
+    result = repository.snakemake(content, *how, cores=1, timeout=10)
     assert result.returncode == 1
     output = result.stdout + result.stderr
     assert "Traceback" not in output and 'File "' not in output

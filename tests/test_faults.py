@@ -52,6 +52,19 @@ def study(tmp_path):
     return Study(tmp_path / "study")
 
 
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("complete") / "study")
+    study.completes()
+    return study
+
+
+@pytest.fixture
+def finished(complete, tmp_path):
+    """A study of its own that is complete already."""
+    return Study(tmp_path / "study", like=complete)
+
+
 @pytest.fixture
 def small_disk(study):
     """A file system of its own under results; call with mount options to mount it again."""
@@ -118,9 +131,8 @@ def test_a_second_snakemake_is_refused_and_harms_nothing(study):
         ("study.nc", lambda content: content[:-100]),
     ],
 )
-def test_a_damaged_result(study, name, harm):
-    study.completes()
-    expected = study.files
+def test_a_damaged_result(finished, name, harm):
+    study, expected = finished, finished.files
     path = study.path / "results" / name
     path.write_bytes(harm(path.read_bytes()))
     study.fails(rf"Error: .*{re.escape(name)}:? cannot be read as .* delete it and run again")
@@ -131,10 +143,9 @@ def test_a_damaged_result(study, name, harm):
     assert {Path(name).parts[0] for name in study.files} >= {"study.nc", "charts"}
 
 
-def test_clocks_that_jump(study):
+def test_clocks_that_jump(finished):
     """Dates of files from any time only decide what runs again, not what comes of it."""
-    study.completes()
-    expected = study.files
+    study, expected = finished, finished.files
     chance = random.Random(4)
     for path in sorted((study.path / "results").rglob("*")):
         when = time.time() + chance.uniform(-3e7, 3e7)
@@ -154,19 +165,3 @@ def test_a_job_that_would_not_fit_into_memory_is_refused(study):
         config=CONFIG | large,
     )
     study.completes()
-
-
-def test_results_do_not_depend_on_cores(tmp_path):
-    config = CONFIG | {
-        "samplers": {
-            "gd": {"networks": 2},
-            "guess_and_check": {"hits": 10, "max_guesses": 10_000},
-            "rewl": {"min_blocks": 4, "max_blocks": 8},
-        }
-    }
-    found = []
-    for cores in (1, 2):
-        study = Study(tmp_path / str(cores))
-        study.completes(config=config, cores=cores)
-        found.append(study.files)
-    assert found[0] == found[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
-from repository import ROOT, Repository
+from repository import ROOT, Repository, digests
 
 CONFIG = {
     "replicates": 1,
@@ -23,7 +23,11 @@ CONFIG = {
         }
     },
     "architectures": {"perceptron": {}},
-    "samplers": {"gd": {"networks": 1}, "guess_and_check": {"max_guesses": 1000}, "rewl": {}},
+    "samplers": {
+        "gd": {"networks": 2},
+        "guess_and_check": {"hits": 10, "max_guesses": 10_000},
+        "rewl": {},
+    },
 }
 SAMPLERS = {"train_networks": 1, "guess_networks": 1, "sample_interpolators": 1}
 RESULTS = {"aggregate_runs": 1, "collect_seconds": 1, "draw_charts": 1, "render_report": 1}
@@ -88,6 +92,14 @@ def test_a_run_makes_everything_it_promises(finished):
         suffix = {"logs": "log", "benchmarks": "tsv"}[kind]
         files = {path.stem for path in (results / kind).rglob(f"*.{suffix}")}
         assert {"gd", "guess_and_check", "rewl", "small", "r0", *RESULTS, "save_config"} == files
+
+
+def test_results_do_not_depend_on_cores(finished, tmp_path):
+    """They were made on two."""
+    alone = Repository(tmp_path)
+    result = alone.snakemake(CONFIG, source=ROOT / "src", cores=1)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert digests(alone.path / "results") == digests(finished.path / "results")
 
 
 def test_a_second_run_does_nothing(finished):

@@ -58,7 +58,7 @@ class Cost(NamedTuple):
 
 def kinds_of_move(network: Network) -> dict[tuple[int, ...], float]:
     """How the flips can fall on the layers (stages, then linear layers), and how probable it is."""
-    sizes = [layer.n_weights for layer in (*network.stages, *network.linears)]
+    sizes = [layer.n_weights for layer in network.layers_with_weights]
     every = comb(network.n_weights, FLIPS)
     return {
         flips: prod(comb(size, k) for size, k in zip(sizes, flips)) / every

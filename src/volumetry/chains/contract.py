@@ -1,6 +1,5 @@
-"""The contract of the chains, and how a sampler gets hold of them."""
+"""The contract of the chains."""
 
-from concurrent.futures import Executor
 from typing import Protocol
 
 import numpy as np
@@ -71,29 +70,3 @@ class Chains(Protocol):
     def resume(self, walkers: Walkers, positions: np.ndarray) -> None:
         """Go on from walkers whose weights ``positions`` told, perhaps in another process."""
         ...
-
-
-def open_chains(
-    system: Classification,
-    flips: int,
-    sets: int,
-    seed: int,
-    pool: Executor | None = None,
-    device: str = "cpu",
-) -> Chains:
-    """The chains of a system on a device; what they give does not depend on it.
-
-    Args:
-        flips: weights flipped by a move.
-        sets: R.
-        seed: 64-bit key of the random numbers.
-        pool: where sets run side by side on the CPU; one after the other without.
-        device: cpu or cuda.
-    """
-    if device == "cpu":
-        from volumetry.chains.cpu import CpuChains
-
-        return CpuChains(system, flips, sets, seed, pool)
-    from volumetry.chains.gpu import GpuChains  # needs triton
-
-    return GpuChains(system, flips, sets, seed, device=device)

@@ -42,9 +42,9 @@ def load(spec: dict, data_dir: str | None) -> Arrays:
     y, first = (axis.ravel() for axis in np.indices((p, p)))
     one_hot = np.eye(p, dtype=np.int8)
     x = np.concatenate([one_hot[first], one_hot[(y - first) % p]], axis=1)
-    in_pool = np.zeros((p, p), bool)
-    in_pool[:, : _pool_per_class(options)] = True
-    in_pool = rng.permuted(in_pool, axis=1).ravel()
+    pairs = np.zeros((p, p), bool)  # of each class, those in the pool
+    pairs[:, : _pool_per_class(options)] = True
+    in_pool = rng.permuted(pairs, axis=1).ravel()
     return Arrays(x[in_pool], y[in_pool], x[~in_pool], y[~in_pool])
 
 

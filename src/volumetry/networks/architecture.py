@@ -84,10 +84,15 @@ class Network:
     linears: tuple[Linear, ...]
     input_bound: int
 
+    @property
+    def layers_with_weights(self) -> tuple[Stage | Linear, ...]:
+        """In the order of the vector of weights."""
+        return (*self.stages, *self.linears)
+
     @cached_property
     def n_weights(self) -> int:
         """M, the number of weights."""
-        return sum(layer.n_weights for layer in (*self.stages, *self.linears))
+        return sum(layer.n_weights for layer in self.layers_with_weights)
 
     @property
     def n_classes(self) -> int:
@@ -111,7 +116,7 @@ class Network:
     @property
     def bound(self) -> int:
         """Largest absolute value that any sum of the network can reach."""
-        return max(layer.bound for layer in (*self.stages, *self.linears))
+        return max(layer.bound for layer in self.layers_with_weights)
 
 
 def narrowest(bound: int, least: int) -> int:

@@ -30,6 +30,7 @@ def split_weights(network: Network, weights: np.ndarray) -> list[np.ndarray]:
     Returns:
         For each stage (..., c_out, c_in, 3, 3), then for each linear layer (..., inputs, outputs).
     """
+    shapes: list[tuple[int, ...]]
     shapes = [(stage.channels, stage.shape_in[0], 3, 3) for stage in network.stages]
     shapes += [(layer.inputs, layer.outputs) for layer in network.linears]
     views, start = [], 0

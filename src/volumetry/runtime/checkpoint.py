@@ -213,7 +213,7 @@ class Checkpoint:
             self._records.flush()
             os.fsync(self._records.fileno())
             count = self._count + len(self._new)
-            own = {"records": np.int64(count), "seconds": np.float64(self.spent)}
+            own = {"records": np.array(count), "seconds": np.array(self.spent)}
             with replacing(self._state_path) as temporary:
                 temporary.write_bytes(head + _pack(self.state | own))
         except (OSError, StorageError) as error:
@@ -272,9 +272,9 @@ def _flatten(parts: Iterable) -> Iterable:
 
 
 def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    content = content.getvalue()
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    content = file.getvalue()
     return _LENGTH.pack(len(content)) + hashlib.sha256(content).digest() + content
 
 

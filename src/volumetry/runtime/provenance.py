@@ -36,7 +36,7 @@ def code_digest(*sources: str | Path) -> str:
     Returns:
         Hexadecimal digest, 64 characters.
     """
-    code = [[_code(_file(source)), *_templates(source)] for source in depends_on(*sources)]
+    code = [[_code(_source(source)), *_templates(source)] for source in depends_on(*sources)]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
@@ -108,6 +108,13 @@ def _file(source: str | Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+def _source(module: str | Path) -> Path:
+    path = _file(module)
+    if path is None:
+        raise ValueError(f"{module} is no module of volumetry")
+    return path
+
+
 def _imports(source: str | Path, in_functions: bool) -> set[str]:
     """The modules that a source imports by name."""
     return {name for name, inside in _all_imports(source) if in_functions or not inside}
@@ -116,8 +123,8 @@ def _imports(source: str | Path, in_functions: bool) -> set[str]:
 @cache
 def _all_imports(source: str | Path) -> frozenset[tuple[str, bool]]:
     """(module imported by name, whether that is inside a function)."""
-    path = _file(source)
-    package = source if path.name == "__init__.py" else str(source).rpartition(".")[0]
+    path = _source(source)
+    package = str(source) if path.name == "__init__.py" else str(source).rpartition(".")[0]
     imports: set[tuple[str, bool]] = set()
     for node, inside in _import_statements(_parse(path)):
         if isinstance(node, ast.Import):
@@ -154,7 +161,7 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _templates(source: str | Path) -> list[str]:
-    folder = _file(source).parent
+    folder = _source(source).parent
     return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.j2"))]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.chains.contract import open_chains
+from volumetry.chains.devices import open_chains
 from volumetry.chains.recorded import RecordedChains
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.memory import require
