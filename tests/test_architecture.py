@@ -62,7 +62,7 @@ def test_a_broken_contract_is_found(tmp_path, module, statement):
 
 def test_nothing_lies_loose_at_the_top(graph):
     files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
-    assert files == {"__init__.py", "errors.py", "py.typed"}
+    assert files == {"__init__.py", "errors.py", "parameters.py", "py.typed"}
     assert graph.find_modules_directly_imported_by("volumetry") == set()
 
 

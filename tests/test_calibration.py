@@ -1,6 +1,6 @@
 """Do error bars mean what they say? Hundreds of problems against exhaustive enumeration.
 
-`pytest -m long -s tests/test_calibration.py` prints the table.
+`pytest -n0 -m long -s tests/test_calibration.py` prints the table.
 """
 
 from concurrent.futures import ProcessPoolExecutor

@@ -1,6 +1,6 @@
 """rewl on large problems whose density of states is known in closed form.
 
-`pytest -m long -s` runs the largest ones too, and prints how they came out.
+`pytest -n0 -m long -s` runs the largest ones too, and prints how they came out.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Kills at random moments of a study with every sampler: nothing is lost and nothing changes.
 
-pytest -m kills -s
+pytest -n0 -m kills -s
 """
 
 import os

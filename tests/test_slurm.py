@@ -1,6 +1,6 @@
 """Studies through a Slurm of the test's own: one node, on loopback.
 
-    pytest -m slurm -s
+    pytest -n0 -m slurm -s
 
 This installs nothing, needs no root, and does not touch a Slurm that runs on the machine.
 """
