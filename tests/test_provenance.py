@@ -133,13 +133,20 @@ def test_packages_are_those_that_the_code_names(package):
 
 
 def test_a_run_lists_what_it_uses_whatever_else_is_installed(monkeypatch):
+    def version(name):
+        assert name not in ("torch", "triton"), "not there"
+        return "1.0"
+
+    monkeypatch.setattr(provenance, "version", version)
+    for name in ("torch", "triton"):
+        monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
     job = "volumetry.study.job"
     rewl, trained = (f"volumetry.methods.{name}" for name in ("rewl", "training"))
-    monkeypatch.setitem(sys.modules, "triton", None)  # as if it were not there
-    assert packages(job, rewl) == ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
-    assert set(packages(job, rewl, device="cuda")) - set(packages(job, rewl)) == {"torch", "triton"}
-    assert packages(job, trained) == ["netCDF4", "numpy", "torch", "xarray"]
-    assert packages(job, trained, device="cuda") == packages(job, trained)
+    used = ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
+    assert provenance.versions(packages(job, rewl)) == dict.fromkeys(used, "1.0")
+    assert set(packages(job, rewl, device="cuda")) == {*used, "torch", "triton"}
+    for device in ("cpu", "cuda"):
+        assert packages(job, trained, device=device) == ["netCDF4", "numpy", "torch", "xarray"]
 
 
 def test_provenance_names_versions_and_digest():
