@@ -15,9 +15,10 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from volumetry.chains.cpu import Levels, Windows, make_tally, make_walkers
-from volumetry.chains.gpu import Chains
+from volumetry.chains.gpu import GpuChains
+from volumetry.chains.records import Schedule, Windows
 from volumetry.networks import build_network
+from volumetry.systems.classification import Classification, Problem
 
 NETWORKS = {  # layers, input shape, training examples
     "simple_cnn": ("simple_cnn", (1, 28, 28), 600),
@@ -66,14 +67,14 @@ def compile_only(kernel, *args, grid, warmup=False, **options):
 def compile_all(layers, shape, n, bins):
     network = build_network(layers, shape, 10, 255)
     examples = np.zeros((n, *shape), np.int64), np.zeros(n, np.int64)
-    chains = Chains(network, examples, examples, 3, Levels(0, bins, 1), "cpu")
-    sets = [make_walkers(network, 3)]
-    size = (n + 1) * bins
-    whole = np.zeros(3, np.int64), np.zeros(3), np.ones(3, np.int64)
-    windows = [Windows(np.zeros((3, size)), *whole)]
-    chains.start(sets)
-    tallies = [make_tally(3, size, n, 1)]
-    chains.run_rounds(sets, windows, tallies, 0, np.ones(3), 0, 0)
+    problem = Problem(network, *examples, *examples, *examples)
+    system = Classification.over_correct(problem)
+    if bins > 1:
+        system = Classification.over_accuracy(problem, n, bins)
+    chains = GpuChains(system, 3, 1, 0, device="cpu")
+    walkers = chains.place(np.ones((1, 3, network.n_weights), np.int8))
+    windows = Windows.fixed(np.zeros((3, system.grid.size)), np.zeros(3, np.int64))
+    chains.advance(walkers, windows, 1, np.ones(3), Schedule(low=0))
 
 
 if __name__ == "__main__":

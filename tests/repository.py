@@ -1,11 +1,13 @@
 """A copy of the repository to run Snakemake in."""
 
 import hashlib
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -16,11 +18,39 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "report.html"}
 
 
-class Repository:
-    """A copy of the repository, with a configuration of its own."""
+# Importing Snakemake takes half the time of a dry run; this process does it once, and forks.
+ready = multiprocessing.get_context("forkserver")
+ready.set_forkserver_preload(
+    ["snakemake.cli", "snakemake.report.html_reporter", "jsonschema", "numpy"]
+)
 
-    def __init__(self, path: Path):
+
+def be_snakemake(arguments: list[str], folder: Path, source: Path, variables: dict, output: Path):
+    """Run Snakemake in this process, as ``python -m snakemake`` would in a new one."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ |= variables | {"PYTHONPATH": str(source)}
+    sys.path.insert(0, str(source))
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    from snakemake.cli import main
+
+    main(arguments)
+
+
+class Repository:
+    """A copy of the repository, with a configuration of its own.
+
+    Args:
+        path: the folder to make.
+        like: a repository to copy with its results, instead of the original.
+    """
+
+    def __init__(self, path: Path, like: "Repository | None" = None):
         self.path = path
+        if like is not None:
+            shutil.copytree(like.path, path, symlinks=True)
+            return
         path.mkdir(exist_ok=True)
         for part in PARTS:
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
@@ -35,22 +65,36 @@ class Repository:
         **options,
     ) -> subprocess.Popen:
         """Start Snakemake on the package in ``source``, by default the copy's own."""
-        (self.path / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        command = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml"]
-        command += [] if cores is None else ["--cores", str(cores)]
+        self.configure(config)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(
-            [*command, *arguments],
+            [sys.executable, "-m", "snakemake", *self.options(cores), *arguments],
             cwd=self.path,
             env=os.environ | {"PYTHONPATH": str(source or self.path / "src")},
             **pipes | options,
         )
 
-    def snakemake(self, config: dict, *arguments: str, **options) -> subprocess.CompletedProcess:
-        """Run Snakemake to its end; options as for ``start``."""
-        with self.start(config, *arguments, **options) as process:
-            output = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, *output)
+    def configure(self, config: dict | str) -> None:
+        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
+        (self.path / "study.yaml").write_text(text)
+
+    def options(self, cores: int | None) -> list[str]:
+        return ["--configfile", "study.yaml"] + ([] if cores is None else ["--cores", str(cores)])
+
+    def snakemake(
+        self, config: dict | str, *arguments: str, source: Path | None = None, cores: int = 2
+    ) -> subprocess.CompletedProcess:
+        """Run Snakemake to its end; ``config`` may be the text of the file."""
+        self.configure(config)
+        command = [*self.options(cores), *arguments]
+        source = source or self.path / "src"
+        with tempfile.TemporaryDirectory() as folder:
+            given = command, self.path, source, dict(os.environ), Path(folder)
+            process = ready.Process(target=be_snakemake, args=given)
+            process.start()
+            process.join()
+            said = [(Path(folder) / name).read_text() for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(command, process.exitcode, *said)
 
     def planned(self, config: dict) -> dict[str, int]:
         """What a run would do now: jobs of each rule, the target rule left out."""

@@ -19,6 +19,7 @@ from volumetry.networks import forward
 from volumetry.report import benchmark as page
 from volumetry.report.benchmark_tables import TABLES, markdown, refresh
 from volumetry.runtime import netcdf
+from volumetry.weights.binary import BinaryWeights
 
 ROOT = Path(__file__).parents[1]
 QUICK = DESIGNS["quick"]
@@ -71,7 +72,7 @@ def test_the_baseline_is_the_network(layers):
     x, y = synthetic.make_examples(30, 8)
     network = synthetic.make_network(layers, 8)
     rng = np.random.default_rng(0)
-    weights = np.stack([forward.random_weights(network.n_weights, rng) for _ in range(3)])
+    weights = np.stack([BinaryWeights(network.n_weights).draw(rng) for _ in range(3)])
     found = logits(network, torch.from_numpy(weights).double(), as_tensor(network, x, torch.double))
     expected = np.stack([forward.logits(network, each, x) for each in weights])
     assert (found.numpy() == expected).all()

@@ -11,21 +11,13 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from volumetry.chains.cpu import (
-    Levels,
-    Windows,
-    draw_uniform,
-    make_memory,
-    make_tally,
-    make_walkers,
-    run_rounds,
-    start,
-)
-from volumetry.engines.layout import make_plan
+from volumetry.chains.cpu import CpuChains
+from volumetry.chains.records import Schedule, Tally, Windows
 from volumetry.estimate.reweighting import statistical_inefficiency
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, predict
-from volumetry.weights.binary import random_weights
+from volumetry.systems.classification import Classification, Problem
+from volumetry.weights.binary import BinaryWeights
 
 NETWORKS = {"perceptron": ((), (5,)), "one hidden layer": (("linear 2",), (3,))}
 N, N_TEST, M = 8, 20, 10
@@ -42,10 +34,11 @@ class Tiny:
         assert self.network.n_weights == M
         x = rng.integers(-5, 6, (N + N_TEST, *shape))
         y = predict(
-            self.network, random_weights(self.network.n_weights, rng), x
+            self.network, BinaryWeights(self.network.n_weights).draw(rng), x
         )  # so A = n is possible
         self.train, self.test = (x[:N], y[:N]), (x[N:], y[N:])
-        self.plans = [make_plan(self.network, *part) for part in (self.train, self.test)]
+        self.problem = Problem(self.network, *self.train, *self.test, *self.test)
+        self.system = Classification.over_correct(self.problem)
         bits = np.arange(2**M)[:, None] >> np.arange(M) & 1
         self.states = (2 * bits - 1).astype(np.int8)
         self.a = np.array([self.count(w) for w in self.states])
@@ -68,47 +61,42 @@ class Tiny:
         return p / p.sum(axis=-1, keepdims=True)
 
 
-ONLY_A = Levels(base=0, bins=1, width=1)
-
-
 class Chain:
-    """A walker set on a tiny network, with the same weight function for its whole life."""
+    """One walker set on a tiny network, with the same weight function for its whole life."""
 
-    def __init__(self, tiny, log_weight, flips=3, walker_set=0, seed=1):
-        self.tiny, self.walker_set, self.seed = tiny, walker_set, seed
+    def __init__(self, tiny, log_weight, flips=3, sets=1, seed=1, pool=None, ln_f=0.0, interval=1):
+        self.tiny = tiny
         log_weight = np.atleast_2d(log_weight).astype(float)
-        count = len(log_weight)
-        inside = np.isfinite(log_weight)
+        count, inside = len(log_weight), np.isfinite(log_weight)
         self.windows = Windows(
-            log_weight.copy(),
-            inside.argmax(axis=1),
-            np.zeros(count),
-            np.ones(count, np.int64),
+            log_weight, inside.argmax(axis=1), np.full(count, ln_f), np.full(count, interval)
         )
-        self.memory = make_memory(tiny.network, *tiny.plans, count, flips)
-        self.walkers = make_walkers(tiny.network, count)
-        for w in range(count):
-            self.walkers.weights[w] = tiny.states[inside[w][tiny.a].argmax()]
-        start(self.memory, self.walkers, ONLY_A)
+        self.chains = CpuChains(tiny.system, flips, sets, seed, pool)
+        first = np.array([tiny.states[own[tiny.a].argmax()] for own in inside])
+        self.walkers = self.chains.place(np.tile(first, (sets, 1, 1)))
 
-    def run(self, rounds, moves=1, test_low=N + 1, test_every=0):
-        count = len(self.windows.low)
-        tally = make_tally(count, N + 1, N_TEST, rounds)
-        run_rounds(
-            self.memory,
+    @property
+    def weights(self):
+        """(W, M) of the first set, by replica."""
+        return self.chains.system.space.decode(self.chains.positions())[0]
+
+    def advance(self, rounds, moves=1, **tests):
+        found = self.chains.advance(
             self.walkers,
             self.windows,
-            tally,
-            ONLY_A,
-            np.uint64(self.seed),
-            self.walker_set,
-            np.full(count, moves),
-            test_low,
-            test_every,
+            rounds,
+            np.full(len(self.windows.low), moves),
+            Schedule(**tests),
         )
-        assert [self.tiny.count(w) for w in self.walkers.weights] == list(self.walkers.level)
-        assert (tally.visits.sum(axis=1) == rounds * moves).all()
-        return tally
+        self.walkers = found.walkers
+        assert [self.tiny.count(w) for w in self.weights] == list(self.walkers.level[0])
+        assert (found.tally.visits.sum(axis=2) == rounds * moves).all()
+        assert np.array_equal(found.top[0], self.weights[self.walkers.replica[0, -1]])
+        return found
+
+    def run(self, rounds, moves=1, **tests):
+        """What the first set counted."""
+        return Tally(*(counted[0] for counted in self.advance(rounds, moves, **tests).tally))
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -169,7 +157,7 @@ def test_a_window_is_never_left_and_a_rejected_move_counts_again(tiny, low, high
     assert tiny.is_connected(low, high, 3)
     log_weight = window(low, high, 0.3 * np.arange(N + 1))
     chain = Chain(tiny, log_weight)
-    first = chain.walkers.level[0]
+    first = chain.walkers.level[0, 0]
     tally = chain.run(40_000)
     trace = tally.trace[0]
     assert trace.min() >= low
@@ -187,16 +175,17 @@ def test_moves_within_a_round_are_all_counted(tiny):
     single, rounds = one.run(1000), five.run(200, moves=5)
     assert np.array_equal(single.visits, rounds.visits)
     assert np.array_equal(single.trace[:, 4::5], rounds.trace)
-    assert np.array_equal(one.walkers.weights, five.walkers.weights)
+    assert np.array_equal(one.weights, five.weights)
 
 
 @pytest.mark.parametrize("interval", [1, 4])
 def test_wang_landau_lowers_the_weight_of_what_it_visits(tiny, interval):
-    chain = Chain(tiny, np.zeros(N + 1))
-    chain.windows.ln_f[:], chain.windows.interval[:] = 2.0**-6, interval
-    trace = chain.run(2000).trace[0]
+    chain = Chain(tiny, np.zeros(N + 1), ln_f=2.0**-6, interval=interval)
+    found = chain.advance(2000)
+    trace = found.tally.trace[0, 0]
     visits = np.bincount(trace[::interval], minlength=N + 1)
-    assert np.array_equal(chain.windows.log_weight[0], -visits * 2.0**-6)
+    assert np.array_equal(found.log_weight[0, 0], -visits * 2.0**-6)
+    assert not chain.windows.log_weight.any()  # what was given stays as it was
 
 
 def three_windows(tiny):
@@ -219,7 +208,7 @@ def test_exchanges_keep_windows_and_their_distributions(tiny):
     assert tally.attempts.tolist() == [rounds / 2, rounds / 2, 0]
     assert (tally.exchanges[:2] > 100).all()
     assert (tally.exchanges < rounds / 2 - 100).all()
-    assert sorted(chain.walkers.replica) == [0, 1, 2]
+    assert sorted(chain.walkers.replica[0]) == [0, 1, 2]
 
 
 def test_round_trips_follow_the_replicas(tiny):
@@ -227,7 +216,7 @@ def test_round_trips_follow_the_replicas(tiny):
     went_up = dict.fromkeys(range(3))  # None before a visit to the lowest window
     for number in range(1500):
         counted = chain.run(1).round_trips.sum()
-        bottom, _, top = chain.walkers.replica
+        bottom, _, top = chain.walkers.replica[0]
         finished = went_up[bottom] is True
         assert counted == finished, number
         trips += finished
@@ -241,9 +230,9 @@ def test_test_accuracy_is_that_of_the_current_weights(tiny):
     chain = Chain(tiny, three_windows(tiny))
     full = 0
     for _ in range(200):
-        tally = chain.run(1, moves=5, test_low=0)
-        correct = chain.walkers.level
-        hits = np.array([tiny.count_test(w) for w in chain.walkers.weights])
+        tally = chain.run(1, moves=5, low=0)
+        correct = chain.walkers.level[0]
+        hits = np.array([tiny.count_test(w) for w in chain.weights])
         assert np.array_equal(tally.tests, np.bincount(correct, minlength=N + 1))
         assert np.array_equal(tally.test_sum, np.bincount(correct, hits, N + 1))
         at_top = np.bincount(hits[correct == N], minlength=N_TEST + 1)
@@ -255,9 +244,9 @@ def test_test_accuracy_is_that_of_the_current_weights(tiny):
 def test_tests_are_made_above_a_level_and_every_few_rounds(tiny):
     log_weight = flat(tiny)
     traces = Chain(tiny, log_weight).run(700).trace[0]
-    high = Chain(tiny, log_weight).run(700, test_low=6).tests
+    high = Chain(tiny, log_weight).run(700, low=6).tests
     assert np.array_equal(high, np.bincount(traces[traces >= 6], minlength=N + 1))
-    some = Chain(tiny, log_weight).run(700, test_every=7).tests
+    some = Chain(tiny, log_weight).run(700, every=7).tests
     assert np.array_equal(some, np.bincount(traces[6::7], minlength=N + 1))
 
 
@@ -273,13 +262,13 @@ def test_a_chain_resumed_is_the_same_chain(tiny):
 
 
 def test_two_threads_make_the_chains_of_one(tiny):
-    def tallies(threads):
-        chains = [Chain(tiny, three_windows(tiny), walker_set=r) for r in range(4)]
+    def advance(threads):
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda chain: chain.run(2000, moves=3, test_low=0), chains))
+            chain = Chain(tiny, three_windows(tiny), sets=4, pool=pool)
+            return chain.advance(2000, moves=3, low=0)
 
-    one, two = tallies(1), tallies(2)
-    for a, b in zip(one, two):
+    one, two = advance(1), advance(2)
+    for a, b in ((one.walkers, two.walkers), (one.tally, two.tally)):
         assert all(np.array_equal(x, y) for x, y in zip(a, b))
 
 
@@ -287,25 +276,25 @@ def test_seeds_walker_sets_and_windows_have_their_own_numbers(tiny):
     """From the same weights; unrelated chains still share A now and then."""
     uniform = np.zeros(N + 1)
     reference = Chain(tiny, uniform).run(1000).trace[0]
-    others = [Chain(tiny, uniform, seed=2), Chain(tiny, uniform, walker_set=1)]
-    pairs = [(reference, chain.run(1000).trace[0]) for chain in others]
+    pairs = [(reference, Chain(tiny, uniform, seed=2).run(1000).trace[0])]
+    pairs.append(Chain(tiny, uniform, sets=2).advance(1000).tally.trace[:, 0])
     pairs.append(Chain(tiny, [uniform, uniform]).run(1000).trace)
     for a, b in pairs:
         assert (a == b).mean() < 0.6
 
 
 def test_uniform_draws_have_the_exact_density_and_their_counts(tiny):
-    memory = make_memory(tiny.network, *tiny.plans, 1, 1)
-    weights = np.zeros((3000, M), np.int8)
-    visits, tests, test_sum = np.zeros((3, N + 1), np.int64)
-    draw_uniform(memory, weights, np.uint64(3), 0, visits, tests, test_sum)
-    correct = np.array([tiny.count(w) for w in weights])
-    hits = np.array([tiny.count_test(w) for w in weights])
-    assert np.array_equal(visits, np.bincount(correct, minlength=N + 1))
-    assert np.array_equal(tests, visits)
-    assert np.array_equal(test_sum, np.bincount(correct, hits, N + 1))
+    chains = CpuChains(tiny.system, 1, 1, seed=3)
+    one_by_one = chains.draw(3000, 1)
+    assert np.array_equal(one_by_one.visits.sum(axis=1), np.ones(3000))
+    assert np.array_equal(one_by_one.tests, one_by_one.visits)
+    correct, scores = one_by_one.visits.argmax(axis=1), one_by_one.test_sum.sum(axis=1)
     assert largest_z(correct, tiny.g) < LARGEST_Z
+    assert tiny.count(one_by_one.last[0]) == correct[-1]
+    assert tiny.count_test(one_by_one.last[0]) == scores[-1]
 
-    later = np.zeros((50, M), np.int8)
-    draw_uniform(memory, later, np.uint64(3), 100, visits, tests, test_sum)
-    assert np.array_equal(later, weights[100:150])
+    grouped = chains.draw(4, 25)
+    first = one_by_one.visits[:100].reshape(4, 25, -1).sum(axis=1)
+    assert np.array_equal(grouped.visits, first)
+    first = one_by_one.test_sum[:100].reshape(4, 25, -1).sum(axis=1)
+    assert np.array_equal(grouped.test_sum, first)

@@ -16,7 +16,7 @@ from volumetry.datasets.subsets import draw_order, draw_subset, redraw_labels
 from volumetry.errors import ConfigError, DataError
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 GENERATED = [
     {"source": "digits"},
@@ -110,7 +110,7 @@ def test_a_teacher_labels_its_own_data():
     spec = vars(teacher.Options()) | {"features": 15, "layers": ["linear 6"], "seed": 3}
     dataset = datasets.load({"source": "teacher"} | spec)
     network = build_network(["linear 6"], (15,), 2, 1)
-    weights = random_weights(network.n_weights, np.random.default_rng(3))
+    weights = BinaryWeights(network.n_weights).draw(np.random.default_rng(3))
     for x, y in ((dataset.x_pool, dataset.y_pool), (dataset.x_test, dataset.y_test)):
         assert count_correct(network, weights, x, y) == len(y) == 1000
         assert np.bincount(y).tolist() == [500, 500] and set(np.unique(x)) == {-1, 1}

@@ -7,15 +7,7 @@ Two checks meet here. After every move, all values of the walker equal those of 
 import numpy as np
 import pytest
 
-from volumetry.engines.engine import (
-    commit,
-    draw_flips,
-    evaluate,
-    find_channels,
-    flip,
-    initialise,
-    revert,
-)
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     TILE,
     make_move,
@@ -31,7 +23,8 @@ from volumetry.kernels.philox import below
 from volumetry.kernels.simd import LANES
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, logits
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.flips import draw_flips, flip
 
 CUSTOM = ["pool", "conv 3", "conv 4", "pool", "linear 7", "linear 5"]
 NETWORKS = {  # layers, input shape, classes, largest |input|
@@ -51,13 +44,12 @@ FULL_SIZE = {name: (name, (1, 28, 28), 10, 15) for name in (*CNN, "perceptron")}
 def differences(plan, state, fresh):
     """Current values that differ between two walkers on the same examples."""
     count = 0
-    # Columns of ``Plan.stages``: 4 and 5 height and width, 8 first channel, 9 first row of maps.
     for channel in range(state.map_side.size):
         stage = 0
-        while stage + 1 < plan.stages.shape[0] and channel >= plan.stages[stage + 1, 8]:
+        while stage + 1 < plan.stages.shape[0] and channel >= plan.stages[stage + 1].first_channel:
             stage += 1
-        pixels = plan.stages[stage, 4] * plan.stages[stage, 5]
-        first = plan.stages[stage, 9] + (channel - plan.stages[stage, 8]) * pixels
+        pixels = plan.stages[stage].h_out * plan.stages[stage].w_out
+        first = plan.stages[stage].first_row + (channel - plan.stages[stage].first_channel) * pixels
         for pixel in range(first, first + pixels):
             a = state.maps[:, 2 * pixel + state.map_side[channel]]
             b = fresh.maps[:, 2 * pixel + fresh.map_side[channel]]
@@ -130,7 +122,7 @@ class Walker:
         self.network = build_network(layers, shape, n_classes, bound)
         self.x = rng.integers(-bound, bound + 1, (n, *shape))
         self.y = np.sort(rng.integers(0, n_classes, n))  # the order in which a plan keeps them
-        self.weights = random_weights(self.network.n_weights, rng)
+        self.weights = BinaryWeights(self.network.n_weights).draw(rng)
         if largest:  # near the bounds
             self.weights[:] = 1
             self.x = bound - np.abs(self.x) // 4

@@ -7,8 +7,8 @@ compiled for one all the same.
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +18,16 @@ from enumeration import random_problem
 
 from volumetry.benchmark.design import DESIGNS
 from volumetry.benchmark.gpu import bytes_per_move, measure
-from volumetry.chains.cpu import (
-    Levels,
-    Tally,
-    Windows,
-    draw_uniform,
-    make_memory,
-    make_tally,
-    make_walkers,
-    run_rounds,
-    start,
-)
-from volumetry.engines.layout import make_plan
+from volumetry.chains.cpu import CpuChains
+from volumetry.chains.records import Schedule, Tally, Windows
 from volumetry.errors import ConfigError
-from volumetry.methods.flat_histogram import FlatHistogram, fixed_windows
+from volumetry.methods.flat_histogram.setting import States, open_run
+from volumetry.methods.flat_histogram.windows import enter
 from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct
 from volumetry.runtime import device
-from volumetry.weights.binary import random_weights
+from volumetry.systems.classification import Classification, Levels, Problem
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -51,8 +42,8 @@ with pytest.MonkeyPatch.context() as context:
     interpret(context)
     from triton.runtime import interpreter
 
-    from volumetry.chains import gpu as chains_gpu
-    from volumetry.chains.gpu import Chains
+    from volumetry.chains import gpu
+    from volumetry.chains.gpu import GpuChains
 
 NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "perceptron": ((), (7,), 3, 15, 40),
@@ -63,8 +54,7 @@ NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
 }
 BLOCK = 32  # so 40 examples are two blocks
 N_TEST, SETS = 20, 2
-SEED = np.uint64(2**63 + 11)
-ONLY_A = Levels(0, 1, 1)
+SEED = 2**63 + 11
 
 
 @pytest.fixture(autouse=True)
@@ -88,63 +78,53 @@ class Case:
         for labels in (y[:n], y[n:]):
             labels.sort()  # in the order in which a plan keeps them
         train, test = (x[:n], y[:n]), (x[n:], y[n:])
-        drawn = [random_weights(self.network.n_weights, rng) for _ in range(40)]
+        problem = Problem(self.network, *train, *test, *test)
+        drawn = np.array([problem.space.draw(rng) for _ in range(40)])
         counts = [[count_correct(self.network, w, *part) for part in (train, test)] for w in drawn]
         # Flat in A, or in bins of two test hits over a band of A.
-        base = 0 if bins == 1 else min(counts)[0]
-        self.levels = ONLY_A if bins == 1 else Levels(base, bins, 2)
-        size = n + 1 if bins == 1 else (n + 1 - base) * bins
-        coordinate = np.arange(size) % (size if bins == 1 else bins)
+        self.system = Classification.over_correct(problem)
+        if bins > 1:
+            band = n - min(counts)[0]
+            self.system = Classification.over_accuracy(problem, band, bins)
+            assert self.system.levels == Levels(n - band, bins, 2)
+        coordinate = self.system.grid.coordinate
         at = np.array([a if bins == 1 else hits // 2 for a, hits in counts])
         order = np.argsort(at, kind="stable")
         middle, spread = at[order[20]], 3 if bins == 1 else 1
         low = np.array([0, middle - spread, middle])
-        high = np.array([middle, middle + spread, size])
+        high = np.array([middle, middle + spread, len(coordinate)])
         inside = (coordinate >= low[:, None]) & (coordinate <= high[:, None])
         log_weight = np.where(inside, -0.7 * np.abs(coordinate - middle), -np.inf)
-        windows = Windows(log_weight, low, np.full(3, ln_f), np.array([1, 2, 3]))
-
-        plans = [make_plan(self.network, *part) for part in (train, test)]
-        self.memory = [make_memory(self.network, *plans, 3, flips, bins) for _ in range(SETS)]
-        self.sides = []
-        for _ in range(2):
-            sets = [make_walkers(self.network, 3) for _ in range(SETS)]
-            for r, walkers in enumerate(sets):
-                walkers.weights[:] = [drawn[order[i]] for i in (r, 20 - r, 39 - r)]
-                walkers.step[:] = 2**33  # more than 32 bits
-            self.sides.append((sets, [Windows(*(a.copy() for a in windows)) for _ in sets]))
-        self.chains = Chains(self.network, train, test, flips, self.levels, DEVICE, block=BLOCK)
+        self.windows = Windows(log_weight, low, np.full(3, ln_f), np.array([1, 2, 3]))
+        self.cpu = CpuChains(self.system, flips, SETS, SEED)
+        self.gpu = GpuChains(self.system, flips, SETS, SEED, device=DEVICE, block=BLOCK)
+        self.starts = drawn[[[order[i] for i in (r, 20 - r, 39 - r)] for r in range(SETS)]]
 
     def start(self):
-        for memory, walkers in zip(self.memory, self.sides[0][0]):
-            start(memory, walkers, self.levels)
-        self.chains.start(self.sides[1][0])
+        step = 2**33  # more than 32 bits
+        self.walkers, other = (side.place(self.starts, step) for side in (self.cpu, self.gpu))
+        check_equal(self.walkers, other)
         self.check()
 
-    def run(self, rounds, moves, test_low=10**6, test_every=0):
-        """Run both; the tallies of all sets added up."""
-        moves = np.array(moves)
-        size = self.sides[0][1][0].log_weight.shape[1]
-        tallies = [[make_tally(3, size, N_TEST, rounds) for _ in range(SETS)] for _ in range(2)]
-        sets, windows = self.sides[0]
-        rest = moves, test_low, test_every
-        for r in range(SETS):
-            run_rounds(
-                self.memory[r], sets[r], windows[r], tallies[0][r], self.levels, SEED, r, *rest
-            )
-        self.chains.run_rounds(*self.sides[1], tallies[1], int(SEED), *rest)
-        check_equal(*tallies)
+    def run(self, rounds, moves, **tests):
+        """Advance both; what they counted in all sets, and the weights they ended with."""
+        given = self.walkers, self.windows, rounds, np.array(moves), Schedule(**tests)
+        found, other = (side.advance(*given) for side in (self.cpu, self.gpu))
+        check_equal(found.walkers, other.walkers)
+        check_equal(found.tally, other.tally)
+        assert np.array_equal(found.top, other.top)
+        assert np.array_equal(found.log_weight, other.log_weight)
+        self.walkers = found.walkers
         self.check()
-        return Tally(*map(sum, zip(*tallies[0])))
+        return Tally(*(counted.sum(axis=0) for counted in found.tally)), found.log_weight
 
     def check(self):
-        for records in zip(*self.sides):
-            check_equal(*records)
-        for r, memory in enumerate(self.memory):
-            self.check_values(memory.states, self.chains._values, slice(3 * r, 3 * r + 3), self.n)
-            if self.levels.bins > 1:
-                own = self.chains._test_values
-                self.check_values(memory.test_states, own, slice(3 * r, 3 * r + 3), N_TEST)
+        assert np.array_equal(self.cpu.positions(), self.gpu.positions())
+        for r, buffers in enumerate(self.cpu._buffers):
+            replicas = slice(3 * r, 3 * r + 3)
+            self.check_values(buffers.states, self.gpu._values, replicas, self.n)
+            if self.system.levels.bins > 1:
+                self.check_values(buffers.test_states, self.gpu._test_values, replicas, N_TEST)
 
     def check_values(self, states, values, replicas, n):
         """Current values, whichever side they are on."""
@@ -166,18 +146,16 @@ class Case:
                 )
 
 
-def check_equal(ours, theirs):
-    for one, other in zip(ours, theirs):
-        for name, a, b in zip(one._fields, one, other):
-            assert np.array_equal(a, b), name
+def check_equal(one, other):
+    for name, a, b in zip(one._fields, one, other):
+        assert a.dtype == b.dtype and np.array_equal(a, b), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_frozen_weights_exchange_and_tests(name):
     case = Case(name)
     case.start()
-    top = case.sides[0][1][0].low[2]
-    tally = case.run(3, [1, 2, 1], test_low=top + 1, test_every=3)
+    tally, _ = case.run(3, [1, 2, 1], low=int(case.windows.low[2]) + 1, every=3)
     assert 0 < tally.accepted.sum() < SETS * 3 * 4
     assert tally.attempts.sum() == SETS * 3
     assert SETS * 3 <= tally.tests.sum() < SETS * 3 * 3
@@ -188,27 +166,21 @@ def test_wang_landau_goes_on_from_run_to_run(name):
     case = Case(name, ln_f=0.3, flips=5)
     case.start()
     for moves in ([2, 1, 1], [1, 2, 1]):
-        case.run(2, moves)
-    assert (case.sides[0][1][0].log_weight != case.sides[0][1][1].log_weight).any()
+        _, log_weight = case.run(2, moves)
+    assert (log_weight[0] != log_weight[1]).any()
 
 
 @pytest.mark.parametrize("name", ["perceptron", "small cnn"])
 def test_levels_of_test_accuracy(name):
     case = Case(name, bins=11, ln_f=0.2)
     case.start()
-    tally = case.run(2, [1, 2, 2])
+    tally, _ = case.run(2, [1, 2, 2])
     assert 0 < tally.accepted.sum() < SETS * 2 * 5
 
 
 def test_uniform_draws():
     case = Case("small cnn")
-    both = []
-    for draw in (lambda *a: draw_uniform(case.memory[0], *a), case.chains.draw_uniform):
-        weights = np.zeros((4, case.network.n_weights), np.int8)
-        counts = np.zeros((3, case.n + 1), np.int64)
-        draw(weights, SEED, 7, *counts)
-        both.append((weights, counts))
-    assert all(map(np.array_equal, *both))
+    check_equal(case.cpu.draw(2 * SETS, 2), case.gpu.draw(2 * SETS, 2))
 
 
 def test_kernels_compile_for_a_gpu(monkeypatch):
@@ -223,28 +195,24 @@ def test_kernels_compile_for_a_gpu(monkeypatch):
 
 
 def test_stages_run_alike_on_both_devices(monkeypatch):
-    """Through ``FlatHistogram``, which hands walkers and tallies over to the device."""
-    monkeypatch.setattr(chains_gpu, "Chains", lambda *given: Chains(*given[:-1], DEVICE))
+    """Through ``open_run``, which hands walkers and records over to the device."""
+    device = partial(GpuChains, block=BLOCK)
+    monkeypatch.setattr(gpu, "GpuChains", lambda *given, **_: device(*given, device=DEVICE))
     problem = random_problem(1)
-    size = len(problem.y_train) + 1
-    weights = [
-        random_weights(problem.network.n_weights, np.random.default_rng(r)) for r in range(2)
-    ]
+    system = Classification.over_correct(problem)
+    size = system.grid.size
+    weights = np.array([problem.space.draw(np.random.default_rng(r)) for r in range(2)])
     found = []
-    with ThreadPoolExecutor(2) as pool:
-        for name in ("cpu", "cuda"):
-            sampler = FlatHistogram(
-                "rewl", problem, RewlParameters(walkers=2), 5, pool, ONLY_A, np.zeros(size), name
-            )
-            sampler.draw_uniform(
-                1, np.zeros((2, len(weights[0])), np.int8), 3, *np.zeros((3, size), np.int64)
-            )
-            sampler.sets = [make_walkers(problem.network, 2) for _ in weights]
-            sampler.enter([(0, size - 1)] * 2, np.array(weights), np.zeros(2, np.int64))
-            windows = fixed_windows(0.1 * np.arange(size) * np.ones((2, 1)), np.zeros(2, np.int64))
-            found.append((sampler.run([windows] * 2, 2, [2, 1], test_low=0), sampler.sets))
-    for ours, theirs in zip(*found):
-        check_equal(ours, theirs)
+    for name in ("cpu", "cuda"):
+        flat = open_run("rewl", system, RewlParameters(walkers=2), 5, None, device=name)
+        flat.chains.draw(2, 1)
+        states = States(weights, np.zeros(2, np.int64))
+        entered = enter(flat, [(0, size - 1)] * 2, states, 7)
+        windows = Windows.fixed(0.1 * np.arange(size) * np.ones((2, 1)), np.zeros(2, np.int64))
+        moves = np.array([2, 1])
+        found.append(flat.chains.advance(entered.walkers, windows, 2, moves, Schedule(low=0)))
+    check_equal(found[0].walkers, found[1].walkers)
+    check_equal(found[0].tally, found[1].tally)
 
 
 def test_speed_is_measured():

@@ -14,7 +14,7 @@ from enumeration import random_problem
 
 from volumetry.chains import cpu as chains
 from volumetry.estimate import production
-from volumetry.methods import enumeration, flat_histogram, rewl
+from volumetry.methods import enumeration, rewl
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.rewl import Parameters as RewlParameters
 
@@ -76,7 +76,7 @@ def test_the_sound_version_passes():
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_chain_is_caught(name, tmp_path, monkeypatch):
     broken = broken_chains(*MUTATIONS[name], tmp_path)
-    monkeypatch.setattr(flat_histogram, "run_rounds", broken.run_rounds)
+    monkeypatch.setattr(chains, "run_rounds", broken.run_rounds)
     z = largest_z()
     print(f"{name}: largest |z| {z:.1f}")
     assert z > LARGEST_Z
@@ -86,7 +86,7 @@ def test_exchange_without_its_acceptance_test_is_caught(tmp_path, monkeypatch):
     """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
     tiny = test_chains.Tiny("perceptron")
     test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
-    monkeypatch.setattr(test_chains, "run_rounds", broken_chains(*EXCHANGE, tmp_path).run_rounds)
+    monkeypatch.setattr(chains, "run_rounds", broken_chains(*EXCHANGE, tmp_path).run_rounds)
     with pytest.raises(AssertionError):
         test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
 

@@ -16,7 +16,7 @@ from volumetry.networks.forward import (
     predict,
     split_weights,
 )
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 N_WEIGHTS = {  # on 28x28 and ten classes
     "simple_cnn": 6 * 9 + 6 * 14 * 14 * 64 + 64 * 10,
@@ -59,7 +59,7 @@ def test_weights_are_split_in_the_documented_order():
 
 def test_random_weights_are_signs():
     network = build_network(["linear 64"], (100,), 10, 1)
-    weights = random_weights(network.n_weights, np.random.default_rng(0))
+    weights = BinaryWeights(network.n_weights).draw(np.random.default_rng(0))
     assert weights.dtype == np.int8
     assert weights.shape == (network.n_weights,)
     assert set(weights) == {-1, 1}
@@ -136,7 +136,7 @@ def test_a_pool_before_every_weight_pools_the_inputs():
 def test_forward_equals_torch(layers, shape):
     network = build_network(layers, shape, 4, 50)
     rng = np.random.default_rng(1)
-    weights = random_weights(network.n_weights, rng)
+    weights = BinaryWeights(network.n_weights).draw(rng)
     x = rng.integers(-50, 51, (17, *shape))
     out, parts = torch.tensor(x, dtype=torch.float64), split_weights(network, weights)
     parts = [torch.tensor(part, dtype=torch.float64) for part in parts]
@@ -154,7 +154,7 @@ def test_forward_equals_torch(layers, shape):
 def test_batches_join_and_no_examples_are_allowed(monkeypatch):
     network = build_network("simple_cnn", (1, 4, 4), 3, 9)
     rng = np.random.default_rng(2)
-    weights, x = random_weights(network.n_weights, rng), rng.integers(-9, 10, (23, 1, 4, 4))
+    weights, x = BinaryWeights(network.n_weights).draw(rng), rng.integers(-9, 10, (23, 1, 4, 4))
     whole = logits(network, weights, x)
     monkeypatch.setattr("volumetry.networks.forward._BATCH_VALUES", 1000)
     assert np.array_equal(logits(network, weights, x), whole)

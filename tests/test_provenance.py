@@ -107,10 +107,10 @@ def test_scripts_and_templates_count(package, tmp_path):
 def test_sampler_jobs_depend_on_their_own_sampler_only():
     training = depends_on("volumetry.study.job", "volumetry.methods.training")
     assert "volumetry.networks.forward" in training
-    others = {"volumetry.methods.rewl", "volumetry.engines.engine", "volumetry.study.registry"}
+    others = {"volumetry.methods.rewl", "volumetry.engines.evaluator", "volumetry.study.registry"}
     assert not others & set(training)
     rewl = depends_on("volumetry.study.job", "volumetry.methods.rewl")
-    assert "volumetry.engines.engine" in rewl and "volumetry.methods.training" not in rewl
+    assert "volumetry.engines.evaluator" in rewl and "volumetry.methods.training" not in rewl
     assert not any("report" in name or "results" in name for name in training + rewl)
 
 

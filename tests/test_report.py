@@ -2,14 +2,22 @@
 
 import json
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+from jinja2 import Template
+from repository import ROOT
 
 from volumetry.methods.result import common_result
 from volumetry.report import charts, findings, page
+from volumetry.report.catalogue import CHARTS, MARKS, of_study
 from volumetry.results.aggregate import aggregate
+from volumetry.results.roles import TRAINED
 from volumetry.runtime import netcdf
 
 GD = {10: [0.60, 0.62], 40: [0.70, 0.71]}
@@ -61,6 +69,11 @@ def study(tmp_path_factory):
     )
 
 
+def shown(study):
+    """Names of the charts of a study."""
+    return [chart.name for chart in of_study(study["sampler"].values)]
+
+
 def rows(chart):
     """All rows of data in a chart."""
     return [row for table in chart.to_dict()["datasets"].values() for row in table]
@@ -79,7 +92,7 @@ def test_chart_shows_every_value_of_the_study_and_no_other(study, chart, summary
         for row in rows(charts.draw_chart(chart, study))
         if "sampler" in row
     }
-    samplers = charts.TRAINED if chart == "advantage" else part["sampler"].values
+    samplers = TRAINED if chart == "advantage" else part["sampler"].values
     expected = {}
     for n in part["n"].values:
         for sampler in part["sampler"].values:
@@ -142,7 +155,7 @@ def test_axis_ticks_are_the_sizes_of_each_panel(tmp_path):
     assert {p["layer"][0]["encoding"]["x"]["scale"]["type"] for p in panels} == {"log"}
 
 
-@pytest.mark.parametrize("name", charts.CHARTS)
+@pytest.mark.parametrize("name", CHARTS)
 @pytest.mark.parametrize(
     "runs",
     [
@@ -309,14 +322,14 @@ def test_page_loads_nothing_from_outside(html, study):
     assert not re.search(r"<(link|img|iframe|object)\b|\bsrc=|@import|url\(", own)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
     assert policy.startswith("default-src 'none';") and "http" not in policy
-    assert html.count("<script>") == html.count("</script>") - len(charts.shown(study)) == 2
+    assert html.count("<script>") == html.count("</script>") - len(shown(study)) == 2
 
 
 def test_page_holds_every_chart_with_its_data(html, study):
     specs = re.findall(
         r'<script type="application/json" id="(\w+)-spec">(.*?)</script>', html, flags=re.S
     )
-    assert [name for name, _ in specs] == charts.shown(study)
+    assert [name for name, _ in specs] == shown(study)
     for name, text in specs:
         expected = charts.draw_chart(name, study).to_dict()
         del expected["$schema"]
@@ -399,4 +412,33 @@ def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
     assert [row["converged"] for row in marks] == [True, False]  # as joint did
     curves = {row["size"]: row["converged"] for row in tables if "size" in row}
     assert curves == {"10": True, "40": False}
-    assert "accuracy_tails" in charts.shown(study)
+    assert "accuracy_tails" in shown(study)
+
+
+# ---- the catalogue -------------------------------------------------------------------------------
+
+
+def test_every_chart_has_a_module_and_a_caption_in_the_report_of_snakemake():
+    folder = ROOT / "workflow" / "report"
+    captions = {chart.name: f"{chart.caption} {MARKS}" for chart in CHARTS.values()}
+    job = SimpleNamespace(params=SimpleNamespace(captions=captions))
+    for name, chart in CHARTS.items():
+        assert find_spec(chart.module), name
+        template = Template((folder / f"{name}.rst").read_text())
+        assert template.render(snakemake=job) == captions[name]
+
+
+def test_the_catalogue_is_light():
+    script = (
+        "import sys, volumetry.report.catalogue; "
+        "print(*{'altair', 'xarray', 'scipy', 'torch', 'numba'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert found.strip() == ""
+
+
+def test_charts_are_drawn_where_their_samplers_are_run():
+    without = [chart.name for chart in of_study(["gd", "rewl"])]
+    assert without == [name for name in CHARTS if name != "accuracy_tails"]
+    assert of_study(["gd", "rewl", "joint"]) == list(CHARTS.values())

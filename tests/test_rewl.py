@@ -1,6 +1,5 @@
 """rewl against exhaustive enumeration, Guess & Check, and itself."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,11 +7,14 @@ import numpy as np
 import pytest
 from enumeration import random_problem
 
-from volumetry.chains.cpu import Levels, make_tally
+from volumetry.chains.records import Advance, new_tally
 from volumetry.methods import enumeration, guess_and_check, rewl
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
-from volumetry.methods.flat_histogram import FlatHistogram, plan_windows
+from volumetry.methods.flat_histogram import explore as stage
+from volumetry.methods.flat_histogram.setting import open_run
+from volumetry.methods.flat_histogram.windows import plan_windows
 from volumetry.methods.rewl import Parameters as RewlParameters
+from volumetry.systems.classification import Classification
 
 QUICK = RewlParameters(max_blocks=100)
 PROBLEMS = 78
@@ -108,22 +110,20 @@ def test_the_anneal_does_not_end_below_its_goal(goal, monkeypatch):
     log_g = np.append(-2.0 * np.arange(10), -38.0)
     rng = np.random.default_rng(0)
 
-    def draw_rung(sampler, beta):
+    def draw_rung(flat, walkers, beta, moves):
         p = np.exp(log_g + beta * np.arange(11) - np.max(log_g + beta * np.arange(11)))
-        tallies = [make_tally(1, 11, 20, 500) for _ in sampler.sets]
-        for tally in tallies:
-            tally.trace[0] = rng.choice(11, 500, p=p / p.sum())
-            tally.visits[0] = np.bincount(tally.trace[0], minlength=11)
-            tally.changes[0] = tally.visits[0]
-        return tallies, 1
+        tally = new_tally(flat.sets, 1, 11, 20, 500)
+        tally.trace[:, 0] = rng.choice(11, (flat.sets, 500), p=p / p.sum())
+        for visits, trace in zip(tally.visits[:, 0], tally.trace[:, 0]):
+            visits[:] = np.bincount(trace, minlength=11)
+        tally.changes[:] = tally.visits
+        return Advance(walkers, tally, None, starts)
 
-    monkeypatch.setattr(FlatHistogram, "_run_rung", draw_rung)
-    with ThreadPoolExecutor(1) as pool:
-        sampler = FlatHistogram(
-            "rewl", problem, RewlParameters(), 0, pool, Levels(0, 1, 1), np.zeros(11)
-        )
-        starts = np.ones((len(sampler.sets), problem.network.n_weights), np.int8)
-        ladder = sampler.explore(starts, goal=goal)
+    monkeypatch.setattr(stage, "run_rung", draw_rung)
+    system = Classification.over_correct(problem)
+    flat = open_run("rewl", system, RewlParameters(), 0, None)
+    starts = np.ones((flat.sets, problem.network.n_weights), np.int8)
+    ladder = stage.explore(flat, stage.Anneal(rung_sweeps=1, goal=goal), starts)
     assert np.isfinite(ladder.log_p[:10]).all()
     assert np.isfinite(ladder.log_p[10]) == (goal == 10)
 
@@ -160,7 +160,7 @@ def test_several_windows_agree_with_enumeration():
 def test_guess_and_check_agrees_with_enumeration(number):
     problem = random_problem(number + 14)
     exact = exact_result(problem)
-    parameters = guess_and_check.GuessAndCheckParameters(hits=400, max_guesses=200_000)
+    parameters = guess_and_check.Parameters(hits=400, max_guesses=200_000)
     result = guess_and_check.run(problem, parameters, 11)
     if np.isfinite(exact.log_volume):
         assert abs(result.log_volume - exact.log_volume) < 4 * result.log_volume_stderr

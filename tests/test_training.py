@@ -14,7 +14,7 @@ from volumetry.networks.forward import count_correct, logits, predict
 from volumetry.runtime import netcdf
 from volumetry.study.registry import find
 from volumetry.systems.classification import Problem
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 KINDS = [training.GdParameters, training.SgdParameters, training.SamParameters]
 ARCHITECTURES = {
@@ -61,7 +61,7 @@ def test_logits_are_the_exact_integers_times_a_power_of_two(layers, shape):
     problem = make_problem(layers, shape)
     network, x = problem.network, problem.x_test
     rng = np.random.default_rng(1)
-    weights = np.stack([random_weights(network.n_weights, rng) for _ in range(3)])
+    weights = np.stack([BinaryWeights(network.n_weights).draw(rng) for _ in range(3)])
     images = model.as_images(network, x, like=problem.x_train)
     scaled = model.logits(
         network, torch.from_numpy(weights).float(), images.expand(3, *images.shape)
@@ -88,7 +88,7 @@ def test_screening_lets_every_fit_through(input_bound):
     rng = np.random.default_rng(2)
     network = build_network(["conv 6", "pool", "linear 64"], (1, 12, 12), 10, input_bound)
     x = rng.integers(-input_bound, input_bound + 1, (100, 1, 12, 12))
-    weights = np.stack([random_weights(network.n_weights, rng) for _ in range(6)])
+    weights = np.stack([BinaryWeights(network.n_weights).draw(rng) for _ in range(6)])
     images = model.as_images(network, x, like=x)
     for w in weights:
         fits = training._may_fit(

@@ -165,7 +165,7 @@ def statement(text: str) -> str:
 EDITS = {
     "report/page.py": {"render_report": 1},
     "methods/training.py": {"train_networks": 1, **RESULTS},
-    "engines/engine.py": {"sample_interpolators": 1, **RESULTS},
+    "engines/evaluator.py": {"sample_interpolators": 1, **RESULTS},
     "engines/layout.py": {"guess_networks": 1, "sample_interpolators": 1, **RESULTS},
     "datasets/digits.py": {"prepare_dataset": 1, "draw_subset": 1, **SAMPLERS, **RESULTS},
 }
@@ -184,7 +184,7 @@ def test_an_edit_of_the_page_template_reruns_the_report_and_no_sampler(finished,
 
 
 def test_what_no_result_depends_on_reruns_nothing(finished, edit):
-    for module in ("engines/engine.py", "methods/training.py", "datasets/digits.py"):
+    for module in ("engines/evaluator.py", "methods/training.py", "datasets/digits.py"):
         edit(f"src/volumetry/{module}", lambda text: text + "\n# a comment\n")
     for module in (
         "datasets/npz.py",
@@ -254,12 +254,3 @@ def test_shipped_configurations_can_be_planned(fresh, name):
     datasets = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["datasets"]
     read = re.findall(r"Reading dataset (\w+)", result.stdout)
     assert sorted(set(read)) == sorted(datasets)
-
-
-def test_the_charts_of_the_workflow_are_those_of_the_report():
-    from volumetry.report.charts import CHARTS
-
-    text = (ROOT / "workflow" / "rules" / "common.smk").read_text()
-    names = re.search(r"^CHARTS = (\[.*?\])", text, re.M | re.S)[1]
-    more = re.search(r'^CHARTS \+= (\[.*?\]) if "joint"', text, re.M)[1]
-    assert yaml.safe_load(names) + yaml.safe_load(more) == list(CHARTS)

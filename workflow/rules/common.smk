@@ -5,6 +5,7 @@ from pathlib import Path
 
 from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
+from volumetry.report import catalogue
 from volumetry.runtime.files import check_writable
 from volumetry.runtime.provenance import code_digest, packages
 from volumetry.study.config import read, resolve
@@ -30,8 +31,7 @@ shell.prefix("set -euo pipefail; exec ")
 R = config["results_dir"].rstrip("/")
 TRAINED_HERE = of_kind(TRAINED, config["samplers"])
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-CHARTS = ["advantage", "test_accuracy", "log_volume", "volume_slope", "error_bound"]
-CHARTS += ["accuracy_tails"] if "joint" in config["samplers"] else []
+CHARTS = catalogue.of_study(config["samplers"])
 
 
 wildcard_constraints:

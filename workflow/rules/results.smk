@@ -87,13 +87,14 @@ rule draw_charts:
     output:
         svg=[
             report(
-                f"{R}/charts/{chart}.svg",
-                caption=f"../report/{chart}.rst",
+                f"{R}/charts/{chart.name}.svg",
+                caption=f"../report/{chart.name}.rst",
                 category="Charts",
+                labels={"chart": chart.title},
             )
             for chart in CHARTS
         ],
-        png=expand(f"{R}/charts/{{chart}}.png", chart=CHARTS),
+        png=[f"{R}/charts/{chart.name}.png" for chart in CHARTS],
     log:
         f"{R}/logs/draw_charts.log",
     benchmark:
@@ -105,7 +106,8 @@ rule draw_charts:
         mem_mb=2000,
         runtime=15,
     params:
-        code=code("draw_charts.py"),
+        captions={chart.name: f"{chart.caption} {catalogue.MARKS}" for chart in CHARTS},
+        code=code("draw_charts.py", *(chart.module for chart in CHARTS)),
     message:
         "Drawing the charts"
     script:
@@ -134,7 +136,7 @@ rule render_report:
         mem_mb=2000,
         runtime=15,
     params:
-        code=code("render_report.py"),
+        code=code("render_report.py", *(chart.module for chart in CHARTS)),
     message:
         "Rendering the report"
     script:

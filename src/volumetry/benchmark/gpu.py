@@ -14,14 +14,11 @@ import xarray as xr
 
 from volumetry.benchmark.clock import rates
 from volumetry.benchmark.design import DESIGNS, Design
-from volumetry.benchmark.moves import FLIPS
+from volumetry.benchmark.moves import FLIPS, free_window
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.chains.cpu import Levels, Windows, make_tally, make_walkers
 from volumetry.engines.layout import map_dtype, sum_dtype
 from volumetry.networks import Network
-from volumetry.weights.binary import random_weights
-
-_ONLY_A = Levels(0, 1, 1)
+from volumetry.systems.classification import Classification, Problem
 
 
 def bytes_per_move(network: Network, width: int) -> int:
@@ -48,28 +45,22 @@ class GpuWalk:
     Args:
         walkers: how many, each in a walker set of its own.
         device: as torch names it; on the CPU it is that of Triton's interpreter.
-        program: ``warps`` and ``block`` of ``chains_gpu.Chains``.
+        program: ``warps`` and ``block`` of ``chains.gpu.GpuChains``.
     """
 
     def __init__(self, network: Network, train, test, walkers: int, device: str, **program):
-        from volumetry.chains.gpu import Chains  # needs triton
+        from volumetry.chains.gpu import GpuChains  # needs triton
 
+        system = Classification.over_correct(Problem(network, *train, *test, *test))
+        self.chains = GpuChains(system, FLIPS, walkers, 1, device=device, **program)
         rng = np.random.default_rng(0)
-        self.n, self.n_test = len(train[1]), len(test[1])
-        self.chains = Chains(network, train, test, FLIPS, _ONLY_A, device, **program)
-        self.sets = [make_walkers(network, 1) for _ in range(walkers)]
-        for own in self.sets:
-            own.weights[0] = random_weights(network.n_weights, rng)
-        low, interval = np.zeros(1, np.int64), np.ones(1, np.int64)
-        window = Windows(np.zeros((1, self.n + 1)), low, np.zeros(1), interval)
-        self.windows = [window] * walkers
-        self.chains.start(self.sets)
+        weights = np.array([system.space.draw(rng) for _ in range(walkers)])
+        self._walkers = self.chains.place(weights[:, None])
+        self._windows = free_window(system)
 
     def move(self, count: int) -> None:
         """Make ``count`` moves of each walker, and wait for them."""
-        tallies = [make_tally(1, self.n + 1, self.n_test, 1) for _ in self.sets]
-        rest = 1, np.array([count]), self.n + 1, 0
-        self.chains.run_rounds(self.sets, self.windows, tallies, *rest)
+        self._walkers = self.chains.advance(self._walkers, self._windows, 1, count).walkers
 
 
 def copy_bandwidth(device: str, size: int) -> float:

@@ -12,19 +12,11 @@ from volumetry.benchmark.baseline import BATCHES, FullForward, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.chains.cpu import (
-    Levels,
-    Windows,
-    make_memory,
-    make_tally,
-    make_walkers,
-    run_rounds,
-    start,
-)
-from volumetry.engines.layout import make_plan
+from volumetry.chains.cpu import CpuChains
+from volumetry.chains.records import Windows
 from volumetry.errors import VolumetryError
 from volumetry.networks import Network
-from volumetry.weights.binary import random_weights
+from volumetry.systems.classification import Classification, Problem
 
 EXAMPLES = ("training", "training and test")
 """What a move is evaluated on."""
@@ -33,7 +25,6 @@ THREADS = ("one thread", "all threads")
 """Threads of the baseline; the engine has one."""
 
 FLIPS = 3
-_SEED = np.uint64(0)
 
 
 class FreeWalk:
@@ -46,36 +37,34 @@ class FreeWalk:
     """
 
     def __init__(self, network: Network, train, test, *, with_test: bool, bins: int = 2):
-        n, n_test = len(train[1]), len(test[1])
-        self.levels = Levels(0, bins, -(-(n_test + 1) // bins)) if with_test else Levels(0, 1, 1)
-        self.n_levels = (n + 1) * self.levels.bins
-        self.memory = make_memory(
-            network, make_plan(network, *train), make_plan(network, *test), 1, FLIPS,
-            self.levels.bins,
-        )  # fmt: skip
-        self.walkers = make_walkers(network, 1)
-        self.walkers.weights[0] = random_weights(network.n_weights, np.random.default_rng(0))
-        zero = np.zeros(1, np.int64)
-        self.windows = Windows(np.zeros((1, self.n_levels)), zero, np.zeros(1), zero + 1)
-        self.tally = make_tally(1, self.n_levels, n_test, 1)
-        start(self.memory, self.walkers, self.levels)
+        problem = Problem(network, *train, *test, *test)
+        if with_test:
+            self.system = Classification.over_accuracy(problem, len(train[1]), bins)
+        else:
+            self.system = Classification.over_correct(problem)
+        self._chains = CpuChains(self.system, FLIPS, 1, seed=0)
+        weights = self.system.space.draw(np.random.default_rng(0))
+        self._walkers = self._chains.place(weights[None, None])
+        self._windows = free_window(self.system)
 
     @property
     def weights(self) -> np.ndarray:
         """The present weights: int8 (n_weights,)."""
-        return self.walkers.weights[0]
+        return self.system.space.decode(self._chains.positions())[0, 0]
 
     @property
     def correct(self) -> tuple[int, int]:
         """Training examples correct, and the bin of correct test examples."""
-        return divmod(int(self.walkers.level[0]), self.levels.bins)
+        return divmod(int(self._walkers.level[0, 0]), self.system.levels.bins)
 
     def move(self, count: int) -> None:
         """Make ``count`` moves."""
-        run_rounds(
-            self.memory, self.walkers, self.windows, self.tally, self.levels, _SEED, 0,
-            np.array([count]), self.n_levels, 0,
-        )  # fmt: skip
+        self._walkers = self._chains.advance(self._walkers, self._windows, 1, count).walkers
+
+
+def free_window(system: Classification) -> Windows:
+    """One window over all levels, where every move is accepted."""
+    return Windows.fixed(np.zeros((1, system.grid.size)), np.zeros(1, np.int64))
 
 
 def measure(design: Design, threads: int) -> xr.Dataset:

@@ -1,25 +1,27 @@
-"""The Markov chain kernel of the samplers: walkers in weighted windows, with replica exchange.
+"""The chains on the CPU: walker sets side by side in threads, each a kernel call for whole rounds.
 
-A walker's *level* says what is counted: the number A of correct training examples, or A and the
-number of correct test examples together (``Levels``). One kernel serves every stage, because all
-that differs is the logarithm of the weight that a window gives to a level: beta A for a canonical
-ladder, -ln g(A) inside a window and -infinity outside for Wang-Landau, with or without an update of
-the weights.
+One kernel serves every stage, because all that differs is the logarithm of the weight that a window
+gives to a level: beta A for a canonical ladder, -ln g(A) inside a window and -infinity outside for
+Wang-Landau, with or without an update of the weights.
 """
 
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.engines.engine import (
-    commit,
-    draw_flips,
-    evaluate,
-    find_channels,
-    flip,
-    initialise,
-    revert,
+from volumetry.chains.records import (
+    NO_TESTS,
+    Advance,
+    Draws,
+    Schedule,
+    Tally,
+    Walkers,
+    Windows,
+    new_tally,
+    new_walkers,
 )
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     Move,
     Plan,
@@ -27,37 +29,22 @@ from volumetry.engines.layout import (
     State,
     borrow,
     make_move,
+    make_plan,
     make_scratch,
     make_states,
     state_of,
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
-from volumetry.networks import Network
+from volumetry.systems.classification import Classification
+from volumetry.weights.flips import draw_flips, flip
 
 EXCHANGE, MOVES, DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
-class Levels(NamedTuple):
-    """How A and the number of correct test examples make a level.
-
-    level = (A - base) * bins + (correct test examples) // width; with one bin, the test set is not
-    looked at.
-
-    Attributes:
-        base: the lowest A.
-        bins: bins of correct test examples.
-        width: correct test examples of a bin.
-    """
-
-    base: int
-    bins: int
-    width: int
-
-
-class Memory(NamedTuple):
-    """The memory of one walker set: fixed inputs, and room for evaluations.
+class Buffers(NamedTuple):
+    """Room for the evaluations of one walker set, and the examples they are made on.
 
     Attributes:
         plan, states, move, scratch: the training set; states lead with the replica.
@@ -74,151 +61,166 @@ class Memory(NamedTuple):
     test_scratch: Scratch
 
 
-class Walkers(NamedTuple):
-    """One walker set: a replica in each of W windows.
+class CpuChains:
+    """``Chains`` in numba kernels."""
 
-    Attributes:
-        weights: int8 (W, n_weights).
-        level: int64 (W): of each replica.
-        replica: int64 (W): which replica is in a window.
-        heading: int8 (W): -1 after a replica's visit to the lowest window, +1 after one to the
-            highest that followed it, 0 before either.
-        step: int64 (1 + W): rounds made so far, and moves in each window; with the seed, the
-            whole random state.
-    """
+    def __init__(
+        self, system: Classification, flips: int, sets: int, seed: int, pool: Executor | None = None
+    ) -> None:
+        """Lay out the examples; arguments as for ``open_chains``."""
+        problem = system.problem
+        self.system, self.sets = system, sets
+        self._flips, self._seed = flips, np.uint64(seed)
+        self._map = pool.map if pool else map
+        self._plans = (
+            make_plan(problem.network, problem.x_train, problem.y_train),
+            make_plan(problem.network, problem.x_test, problem.y_test),
+        )
+        self._buffers: list[Buffers] = []
+        self._weights = np.empty((sets, 0, problem.network.n_weights), np.int8)
 
-    weights: np.ndarray
-    level: np.ndarray
-    replica: np.ndarray
-    heading: np.ndarray
-    step: np.ndarray
+    def bytes_needed(self, windows: int) -> int:
+        """Memory that a replica in each of so many windows takes, all sets."""
+        return self.sets * windows * self.system.walker_bytes()
+
+    def place(self, weights: np.ndarray, step: int = 0) -> Walkers:
+        """Put a walker into every window; weights int8 (R, W, n_weights)."""
+        windows = weights.shape[1]
+        self._make_buffers(windows)
+        self._weights = np.array(weights, np.int8)
+        walkers = new_walkers(self.sets, windows, step)
+        self._evaluate(walkers.level)
+        return walkers
+
+    def resume(self, walkers: Walkers, positions: np.ndarray) -> None:
+        """Go on from walkers whose weights ``positions`` told."""
+        self._make_buffers(walkers.level.shape[1])
+        self._weights = self.system.space.decode(positions)
+        self._evaluate(np.empty_like(walkers.level))
+
+    def positions(self) -> np.ndarray:
+        """The weights of all walkers, packed."""
+        return self.system.space.encode(self._weights)
+
+    def advance(
+        self,
+        walkers: Walkers,
+        windows: Windows,
+        rounds: int,
+        moves: np.ndarray,
+        tests: Schedule = NO_TESTS,
+    ) -> Advance:
+        """Make rounds; see ``Chains.advance``."""
+        levels, grid = self.system.levels, self.system.grid
+        count = len(windows.low)
+        moves = np.array(np.broadcast_to(moves, count), np.int64)
+        walkers = Walkers(*(values.copy() for values in walkers))
+        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds)
+        own = [windows] * self.sets
+        if windows.ln_f.any():  # every set learns weights of its own
+            own = [windows._replace(log_weight=windows.log_weight.copy()) for _ in own]
+        test_low = grid.size if tests.low is None else tests.low
+
+        def one(r):
+            run_rounds(
+                self._buffers[r],
+                self._weights[r],
+                Walkers(*(values[r] for values in walkers)),
+                own[r],
+                Tally(*(values[r] for values in tally)),
+                levels,
+                self._seed,
+                r,
+                moves,
+                test_low,
+                tests.every,
+            )
+
+        list(self._map(one, range(self.sets)))
+        top = self._weights[np.arange(self.sets), walkers.replica[:, -1]]
+        return Advance(walkers, tally, np.array([each.log_weight for each in own]), top)
+
+    def draw(self, groups: int, each: int) -> Draws:
+        """Draw weights independently; see ``Chains.draw``."""
+        self._make_buffers(1)
+        visits, tests, test_sum = np.zeros((3, groups, self.system.grid.size), np.int64)
+        per_set = groups // self.sets
+
+        def one(r):
+            weights = np.empty(self._weights.shape[-1], np.int8)
+            for group in range(r * per_set, (r + 1) * per_set):
+                for number in range(group * each, (group + 1) * each):
+                    draw_weights(self._seed, DRAWS, number, weights)
+                    level, score = self._observe(self._buffers[r], weights)
+                    visits[group, level] += 1
+                    tests[group, level] += 1
+                    test_sum[group, level] += score
+            return weights
+
+        last = np.array(list(self._map(one, range(self.sets))))
+        return Draws(visits, tests, test_sum, last)
+
+    def _make_buffers(self, windows: int) -> None:
+        if not self._buffers or len(self._buffers[0].states.sums) != windows:
+            self._buffers = []  # free them first
+            self._buffers = [
+                make_buffers(self.system, *self._plans, windows, self._flips)
+                for _ in range(self.sets)
+            ]
+
+    def _evaluate(self, level: np.ndarray) -> None:
+        """Compute all values of every replica from its weights, and its level into ``level``."""
+
+        def one(r):
+            for replica, weights in enumerate(self._weights[r]):
+                level[r, replica], _ = self._observe(self._buffers[r], weights, replica)
+
+        list(self._map(one, range(self.sets)))
+
+    def _observe(
+        self, buffers: Buffers, weights: np.ndarray, replica: int | None = None
+    ) -> tuple[int, int]:
+        """Level and test score of weights; their values become those of ``replica``, if given.
+
+        A replica whose level knows nothing of the test set is not tested: its score is 0.
+        """
+        binned, score = self.system.levels.bins > 1, 0
+        state = State(*(values[replica or 0] for values in buffers.states))
+        correct = initialise(buffers.plan, state, buffers.move, weights, buffers.scratch)
+        if binned or replica is None:
+            at = replica if binned and replica is not None else 0
+            state = State(*(values[at] for values in buffers.test_states))
+            score = initialise(
+                buffers.test_plan, state, buffers.move, weights, buffers.test_scratch
+            )
+        return self.system.level(correct, score if binned else 0), score
 
 
-class Windows(NamedTuple):
-    """What the chain samples in each of W windows.
-
-    Attributes:
-        log_weight: float64 (W, levels): ln weight, -inf outside the window.
-        low: int64 (W): the lowest A of the window, or with several bins its lowest bin.
-        ln_f: float64 (W): what a visit subtracts from the weight; 0 keeps the weights fixed.
-        interval: int64 (W): moves between such updates.
-    """
-
-    log_weight: np.ndarray
-    low: np.ndarray
-    ln_f: np.ndarray
-    interval: np.ndarray
-
-
-class Tally(NamedTuple):
-    """What a run of the chain counts. All integers, so sums do not depend on their order.
-
-    Attributes:
-        visits: int64 (W, levels): moves after which a window was at a level.
-        trace: int32 (W, rounds): level at the end of each round.
-        changes: int64 (W, levels): moves that left a level for another.
-        accepted: int64 (W).
-        attempts, exchanges: int64 (W): with the next higher window.
-        round_trips: int64 (W): of each replica, lowest to highest window and back.
-        tests, test_sum: int64 (levels): test evaluations at a level, and correct test examples.
-        test_counts: int64 (N + 1): how often each number of correct test examples was met at the
-            highest level.
-    """
-
-    visits: np.ndarray
-    trace: np.ndarray
-    changes: np.ndarray
-    accepted: np.ndarray
-    attempts: np.ndarray
-    exchanges: np.ndarray
-    round_trips: np.ndarray
-    tests: np.ndarray
-    test_sum: np.ndarray
-    test_counts: np.ndarray
-
-
-def make_memory(
-    network: Network, plan: Plan, test_plan: Plan, replicas: int, flips: int, bins: int = 1
-) -> Memory:
+def make_buffers(
+    system: Classification, plan: Plan, test_plan: Plan, replicas: int, flips: int
+) -> Buffers:
     """Room for ``replicas`` walkers on the examples of ``plan``, and of ``test_plan`` if binned."""
+    network, binned = system.problem.network, system.levels.bins > 1
     n, n_test = int(plan.n.sum()), int(test_plan.n.sum())
-    return Memory(
+    return Buffers(
         plan,
         make_states(network, n, replicas),
         make_move(network, flips),
         make_scratch(network, flips),
         test_plan,
-        make_states(network, n_test, replicas if bins > 1 else 1, whole=bins > 1),
+        make_states(network, n_test, replicas if binned else 1, whole=binned),
         make_scratch(network, flips),
     )
 
 
-def make_walkers(network: Network, count: int) -> Walkers:
-    """``count`` replicas, one a window, with weights still to be set."""
-    return Walkers(
-        np.ones((count, network.n_weights), np.int8),
-        np.zeros(count, np.int64),
-        np.arange(count),
-        np.zeros(count, np.int8),
-        np.zeros(1 + count, np.int64),
-    )
-
-
-def make_tally(windows: int, levels: int, n_test: int, rounds: int) -> Tally:
-    """An empty tally."""
-    return Tally(
-        np.zeros((windows, levels), np.int64),
-        np.zeros((windows, rounds), np.int32),
-        np.zeros((windows, levels), np.int64),
-        np.zeros(windows, np.int64),
-        np.zeros(windows, np.int64),
-        np.zeros(windows, np.int64),
-        np.zeros(windows, np.int64),
-        np.zeros(levels, np.int64),
-        np.zeros(levels, np.int64),
-        np.zeros(n_test + 1, np.int64),
-    )
-
-
-def start(memory: Memory, walkers: Walkers, levels: Levels) -> None:
-    """Compute all values and the level of every replica from its weights."""
-    for replica, weights in enumerate(walkers.weights):
-        state = State(*(values[replica] for values in memory.states))
-        level = initialise(memory.plan, state, memory.move, weights, memory.scratch) - levels.base
-        if levels.bins > 1:
-            state = State(*(values[replica] for values in memory.test_states))
-            hits = initialise(memory.test_plan, state, memory.move, weights, memory.test_scratch)
-            level = level * levels.bins + hits // levels.width
-        walkers.level[replica] = level
-
-
-def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
-    """Uniform draws number ``first``, ``first + 1``, ...; one for each row of ``weights``.
-
-    Fills ``weights`` (draws, n_weights), and counts A, and Q at A, of each.
-    """
-    state = State(*(values[0] for values in memory.states))
-    test_state = State(*(values[0] for values in memory.test_states))
-    test = memory.test_plan, test_state, memory.move
-    for draw, row in enumerate(weights):
-        draw_weights(seed, DRAWS, first + draw, row)
-        correct = initialise(memory.plan, state, memory.move, row, memory.scratch)
-        visits[correct] += 1
-        tests[correct] += 1
-        test_sum[correct] += initialise(*test, row, memory.test_scratch)
-
-
 @jit
 def run_rounds(
-    memory, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
+    buffers, weights, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
 ):
-    """Run the chain: in each round ``moves[w]`` moves in window w, then exchanges and tests.
+    """Run the chain of one set, as ``Chains.advance`` says.
 
-    A move that is rejected, or that leaves the window, counts the current level again. Exchanges
-    join windows (0, 1), (2, 3), ... and (1, 2), (3, 4), ... in turn. Afterwards the test set is
-    evaluated for every replica at a level of at least ``test_low``, and for all others every
-    ``test_every`` rounds (never for 0); with several bins every move has evaluated it already, and
-    ``test_low`` has to be beyond the levels and ``test_every`` 0.
+    With several bins every move has evaluated the test set already: ``test_low`` has to be beyond
+    the levels and ``test_every`` 0.
 
     Args:
         seed: 64-bit key of the generator.
@@ -231,7 +233,9 @@ def run_rounds(
         number = walkers.step[0]
         for w in range(n_windows):
             stream = MOVES + 4 * (w + n_windows * walker_set)
-            _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves[w])
+            _run_window(
+                buffers, weights, walkers, windows, tally, levels, seed, stream, w, moves[w]
+            )
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
             stream = EXCHANGE + 4 * (w + n_windows * walker_set)
@@ -245,11 +249,11 @@ def run_rounds(
             tally.trace[w, turn] = level
             if level >= test_low or everywhere:
                 hits = initialise(
-                    memory.test_plan,
-                    state_of(memory.test_states, 0),
-                    memory.move,
-                    walkers.weights[replica],
-                    memory.test_scratch,
+                    buffers.test_plan,
+                    state_of(buffers.test_states, 0),
+                    buffers.move,
+                    weights[replica],
+                    buffers.test_scratch,
                 )
                 tally.tests[level] += 1
                 tally.test_sum[level] += hits
@@ -258,18 +262,18 @@ def run_rounds(
 
 
 @part
-def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves):
+def _run_window(buffers, weights, walkers, windows, tally, levels, seed, stream, w, moves):
     replica = walkers.replica[w]
     plan, state, move, scratch = borrow(
-        memory.plan, state_of(memory.states, replica), memory.move, memory.scratch
+        buffers.plan, state_of(buffers.states, replica), buffers.move, buffers.scratch
     )
-    weights = borrowed(walkers.weights[replica])
+    own = borrowed(weights[replica])
     log_weight = borrowed(windows.log_weight[w])
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
     binned = levels.bins > 1
-    test_state = state_of(memory.test_states, replica if binned else 0)
+    test_state = state_of(buffers.test_states, replica if binned else 0)
     test_plan, test_state, _, test_scratch = borrow(
-        memory.test_plan, test_state, memory.move, memory.test_scratch
+        buffers.test_plan, test_state, buffers.move, buffers.test_scratch
     )
     least = levels.base if binned else windows.low[w]
     least_hits = windows.low[w] * levels.width
@@ -278,15 +282,15 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
     level = walkers.level[replica]
     accepted = 0
     for step in range(first, first + moves):
-        word = draw_flips(seed, stream, step, weights.size, move.flips)
+        word = draw_flips(seed, stream, step, own.size, move.flips)
         find_channels(plan, move)
-        flip(weights, move.flips)
-        correct = evaluate(plan, state, move, weights, scratch, least)
+        flip(own, move.flips)
+        correct = evaluate(plan, state, move, own, scratch, least)
         proposed = correct - levels.base
         accept = correct >= least
         tested = accept and binned
         if tested:
-            hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
+            hits = _evaluate_test(test_plan, test_state, move, own, test_scratch, least_hits)
             proposed = proposed * levels.bins + hits // levels.width
             accept = hits >= least_hits
         if accept and proposed != level:
@@ -304,7 +308,7 @@ def _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves)
             revert(plan, state, move, scratch)
             if tested:
                 _revert_test(test_plan, test_state, move, test_scratch)
-            flip(weights, move.flips)
+            flip(own, move.flips)
         visits[level] += 1
         if ln_f > 0 and step % interval == 0:
             log_weight[level] -= ln_f

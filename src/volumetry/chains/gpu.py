@@ -1,4 +1,4 @@
-"""The Markov chains of ``samplers.chains`` on a GPU: the same chains, bit for bit.
+"""The chains on a GPU: those of ``chains.cpu``, bit for bit.
 
 All walker sets run side by side, one program for each replica. What they read and write stays on
 the device, and a round is a few launches that the host only enqueues: the moves of every window,
@@ -8,41 +8,43 @@ are made.
 The kernels also run on the CPU, in Triton's interpreter (TRITON_INTERPRET=1), for tests.
 """
 
-from collections.abc import Sequence
-from threading import Lock
-
 import numpy as np
 import torch
 import triton
 import triton.language as tl
 
-from volumetry.chains.cpu import DRAWS, EXCHANGE, MOVES, Levels, Tally, Walkers, Windows
-from volumetry.engines.engine_gpu import (
-    LARGEST_FLIPS,
+from volumetry.chains.cpu import DRAWS, EXCHANGE, MOVES
+from volumetry.chains.records import (
+    NO_TESTS,
+    Advance,
+    Draws,
+    Schedule,
+    Tally,
+    Walkers,
+    Windows,
+    new_tally,
+    new_walkers,
+)
+from volumetry.engines.evaluator_gpu import LARGEST_FLIPS, commit, evaluate, initialise_block
+from volumetry.engines.layout_gpu import (
     Examples,
-    commit,
-    commit_values,
-    evaluate,
-    initialise_block,
     layout,
     make_examples,
-    make_values,
+    make_states,
     n_weights,
-    values_of,
+    state_of,
 )
 from volumetry.errors import ConfigError
 from volumetry.kernels.philox import LOG_TABLE, draw_weights
-from volumetry.kernels.philox_gpu import draw_flips, log_uniform, words
-from volumetry.networks import Network
+from volumetry.kernels.philox_gpu import log_uniform, words
+from volumetry.systems.classification import Classification
+from volumetry.weights.flips_gpu import draw_flips, flip
 
 _EXCHANGE, _MOVES = tl.constexpr(EXCHANGE), tl.constexpr(MOVES)
 
 
-class Chains:
-    """All walker sets on one device, with fixed inputs and room for evaluations.
-
-    The host's ``Walkers`` are what ``start`` begins with and what ``run_rounds`` leaves; in between
-    those on the device count.
+class GpuChains:
+    """``Chains`` in Triton kernels.
 
     Attributes:
         block: examples that a program looks at together.
@@ -51,20 +53,18 @@ class Chains:
 
     def __init__(
         self,
-        network: Network,
-        train: tuple[np.ndarray, np.ndarray],
-        test: tuple[np.ndarray, np.ndarray],
+        system: Classification,
         flips: int,
-        levels: Levels,
+        sets: int,
+        seed: int,
+        *,
         device: str = "cuda",
         warps: int | None = None,
         block: int | None = None,
-    ):
-        """Copy the examples to the device.
+    ) -> None:
+        """Copy the examples to the device; arguments as for ``open_chains``, and:
 
         Args:
-            train, test: inputs (n, *input_shape) and labels (n,).
-            flips: weights flipped by a move.
             device: as torch names it.
             warps, block: by default as many as keep the sums of a block in registers.
 
@@ -75,94 +75,115 @@ class Chains:
             raise ConfigError(
                 f"flips = {flips}: at most {LARGEST_FLIPS} on a GPU; lower it, or set device to cpu"
             )
-        self.network, self.flips, self.levels, self.device = network, flips, levels, device
-        self.train = make_examples(network, *train, device)
-        self.test = make_examples(network, *test, device)
-        self.warps, self.block = _shape_of_program(network, self.train.width, warps, block)
-        self._layout = layout(network)
+        problem = system.problem
+        self.system, self.sets = system, sets
+        self._network, self._levels = problem.network, system.levels
+        self._flips, self._device = flips, device
+        self.train = make_examples(self._network, problem.x_train, problem.y_train, device)
+        self.test = make_examples(self._network, problem.x_test, problem.y_test, device)
+        self.warps, self.block = _shape_of_program(self._network, self.train.width, warps, block)
+        self._layout = layout(self._network)
         self._table = torch.from_numpy(LOG_TABLE).to(device)
+        self._seed = torch.tensor([seed], dtype=torch.uint64).view(torch.int64).to(device)
+        self._draw_seed = np.uint64(seed)
         on_gpu = torch.device(device).type == "cuda"
         units = torch.cuda.get_device_properties(device).multi_processor_count if on_gpu else 1
         # Each program of a full evaluation has scratch memory of its own.
         self._programs = 8 * units
-        self._scratch = make_values(network, self._programs, self.block, device)
-        self._scratch_lock = Lock()
-        self._values = self._test_values = self._walkers = None
+        self._scratch = make_states(self._network, self._programs, self.block, device)
+        self._values = self._test_values = None
+        self._weights = torch.empty(sets, 0, self._network.n_weights, dtype=torch.int8)
 
-    def start(self, sets: Sequence[Walkers]) -> None:
-        """Compute all values and the level of every replica from its weights."""
-        count, windows = len(sets), len(sets[0].level)
-        if self._walkers is None or self._walkers.level.shape != (count, windows):
-            self._values = self._test_values = None  # free them first
-            self._values = make_values(self.network, count * windows, self.train.width, self.device)
-            if self.levels.bins > 1:
-                self._test_values = make_values(
-                    self.network, count * windows, self.test.width, self.device
-                )
-        self._walkers = self._to_device(sets)
-        level = self._evaluate(self.train, self._walkers.weights, self._values) - self.levels.base
-        if self.levels.bins > 1:
-            hits = self._evaluate(self.test, self._walkers.weights, self._test_values)
-            level = level * self.levels.bins + hits // self.levels.width
-        self._walkers.level[:] = level.reshape(count, windows)
-        for walkers, row in zip(sets, self._walkers.level.cpu().numpy()):
-            walkers.level[:] = row
+    def bytes_needed(self, windows: int) -> int:
+        """None of this machine's memory: walkers are on the device."""
+        return 0
 
-    def run_rounds(
+    def place(self, weights: np.ndarray, step: int = 0) -> Walkers:
+        """Put a walker into every window; weights int8 (R, W, n_weights)."""
+        walkers = new_walkers(self.sets, weights.shape[1], step)
+        walkers.level[:] = self._start(weights)
+        return walkers
+
+    def resume(self, walkers: Walkers, positions: np.ndarray) -> None:
+        """Go on from walkers whose weights ``positions`` told."""
+        self._start(self.system.space.decode(positions))
+
+    def positions(self) -> np.ndarray:
+        """The weights of all walkers, packed."""
+        return self.system.space.encode(self._weights.cpu().numpy())
+
+    def advance(
         self,
-        sets: Sequence[Walkers],
-        windows: Sequence[Windows],
-        tallies: Sequence[Tally],
-        seed: int,
+        walkers: Walkers,
+        windows: Windows,
+        rounds: int,
         moves: np.ndarray,
-        test_low: int,
-        test_every: int,
-    ) -> None:
-        """``chains.run_rounds`` for every walker set; set r has number r.
+        tests: Schedule = NO_TESTS,
+    ) -> Advance:
+        """Make rounds; see ``Chains.advance``."""
+        grid, count = self.system.grid, len(windows.low)
+        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds)
+        of_sets = (np.broadcast_to(array, (self.sets, *array.shape)) for array in windows)
+        on_device = self._to_device(walkers), self._to_device(Windows(*of_sets))
+        counted = self._to_device(tally)
+        moves = np.array(np.broadcast_to(moves, count), np.int64)
+        test_low = grid.size if tests.low is None else tests.low
+        self._enqueue(*on_device, counted, moves, test_low, tests.every)
+        walkers = Walkers(*(values.cpu().numpy() for values in on_device[0]))
+        tally = Tally(*(values.cpu().numpy() for values in counted))
+        replica = torch.from_numpy(walkers.replica[:, -1]).to(self._device)
+        top = self._weights[torch.arange(self.sets, device=self._device), replica]
+        log_weight = on_device[1].log_weight.cpu().numpy()
+        return Advance(walkers, tally, log_weight, top.cpu().numpy())
 
-        Args:
-            sets, windows, tallies: one of each for a set, all of the same shapes.
-        """
-        on_device = self._walkers, self._to_device(windows), self._to_device(tallies)
-        self._enqueue(*on_device, seed, moves, test_low, test_every)
-        for hosts, tensors in zip((sets, tallies), (on_device[0], on_device[2])):
-            self._to_host(hosts, tensors)
-        for own, log_weight in zip(windows, on_device[1].log_weight.cpu().numpy()):
-            if own.ln_f.any():
-                own.log_weight[:] = log_weight
-
-    def draw_uniform(self, weights, seed, first, visits, tests, test_sum) -> None:
-        """``chains.draw_uniform``; may be called from several threads."""
-        for draw, row in enumerate(weights):
-            draw_weights(seed, DRAWS, first + draw, row)
-        with self._scratch_lock:
-            rows = torch.from_numpy(weights).to(self.device)
+    def draw(self, groups: int, each: int) -> Draws:
+        """Draw weights independently; see ``Chains.draw``."""
+        visits, tests, test_sum = np.zeros((3, groups, self.system.grid.size), np.int64)
+        weights = np.empty((each, self._network.n_weights), np.int8)
+        last = []
+        for group in range(groups):
+            for number, row in enumerate(weights, group * each):
+                draw_weights(self._draw_seed, DRAWS, number, row)
+            rows = torch.from_numpy(weights).to(self._device)
             correct = self._evaluate(self.train, rows).cpu().numpy()
-            hits = self._evaluate(self.test, rows).cpu().numpy()
-        np.add.at(visits, correct, 1)
-        np.add.at(tests, correct, 1)
-        np.add.at(test_sum, correct, hits)
+            score = self._evaluate(self.test, rows).cpu().numpy()
+            level = self.system.level(correct, score if self._levels.bins > 1 else 0)
+            np.add.at(visits[group], level, 1)
+            np.add.at(tests[group], level, 1)
+            np.add.at(test_sum[group], level, score)
+            if (group + 1) % (groups // self.sets) == 0:
+                last.append(weights[-1].copy())
+        return Draws(visits, tests, test_sum, np.array(last))
 
-    def _to_device(self, records):
-        """Records of arrays, one for each set, as a record of tensors with a leading dimension."""
-        return type(records[0])(
-            *(torch.from_numpy(np.stack(arrays)).to(self.device) for arrays in zip(*records))
+    def _start(self, weights: np.ndarray) -> np.ndarray:
+        """Compute all values of every replica from its weights; their levels (R, W)."""
+        count, binned = weights.shape[0] * weights.shape[1], self._levels.bins > 1
+        if self._weights.shape[1] != weights.shape[1]:
+            self._values = self._test_values = None  # free them first
+            self._values = make_states(self._network, count, self.train.width, self._device)
+            if binned:
+                self._test_values = make_states(self._network, count, self.test.width, self._device)
+        self._weights = torch.from_numpy(np.array(weights, np.int8)).to(self._device)
+        correct = self._evaluate(self.train, self._weights, self._values).cpu().numpy()
+        score = 0
+        if binned:
+            score = self._evaluate(self.test, self._weights, self._test_values).cpu().numpy()
+        return self.system.level(correct, score).reshape(weights.shape[:2])
+
+    def _to_device(self, record):
+        """A record of arrays as one of tensors."""
+        return type(record)(
+            *(torch.from_numpy(np.array(a, order="C")).to(self._device) for a in record)
         )
 
-    def _to_host(self, records, tensors) -> None:
-        for field, tensor in zip(zip(*records), tensors):
-            for array, values in zip(field, tensor.cpu().numpy()):
-                array[:] = values
-
-    def _enqueue(self, walkers, windows, tally, seed, moves, test_low, test_every) -> None:
-        """Launch all rounds; ``moves`` and what follows as for ``chains.run_rounds``."""
+    def _enqueue(self, walkers, windows, tally, moves, test_low, test_every) -> None:
+        """Launch all rounds; ``moves`` and what follows as for ``cpu.run_rounds``."""
         count, n_windows, rounds = tally.trace.shape
         n_levels = tally.visits.shape[2]
-        seed = torch.tensor([seed], dtype=torch.uint64).view(torch.int64).to(self.device)
-        moves = torch.from_numpy(np.ascontiguousarray(moves, np.int64)).to(self.device)
-        chosen = torch.zeros(count * n_windows, dtype=torch.int32, device=self.device)
-        hits = torch.zeros(count * n_windows, dtype=torch.int32, device=self.device)
-        binned = self.levels.bins > 1
+        moves = torch.from_numpy(moves).to(self._device)
+        chosen = torch.zeros(count * n_windows, dtype=torch.int32, device=self._device)
+        hits = torch.zeros(count * n_windows, dtype=torch.int32, device=self._device)
+        binned = self._levels.bins > 1
         lanes = triton.next_power_of_2(n_windows)
         for turn in range(rounds):
             _run_windows[(count * n_windows,)](
@@ -170,17 +191,18 @@ class Chains:
                 self._values,
                 self.test if binned else self.train,
                 self._test_values if binned else self._values,
+                self._weights,
                 walkers,
                 windows,
                 tally,
                 moves,
                 self._table,
-                seed,
+                self._seed,
                 n_windows,
                 n_levels,
-                LEVELS=tuple(self.levels),
+                LEVELS=tuple(self._levels),
                 NET=self._layout,
-                M=self.flips,
+                M=self._flips,
                 BLOCK=self.block,
                 num_warps=self.warps,
                 enable_fp_fusion=False,
@@ -192,7 +214,7 @@ class Chains:
                 chosen,
                 hits,
                 self._table,
-                seed,
+                self._seed,
                 n_windows,
                 n_levels,
                 turn,
@@ -204,7 +226,7 @@ class Chains:
                 enable_fp_fusion=False,
             )
             if test_low < n_levels or test_every > 0:
-                weights = walkers.weights.reshape(count * n_windows, -1)
+                weights = self._weights.reshape(count * n_windows, -1)
                 self._launch(self.test, weights, self._scratch, chosen, hits, False)
                 _tally_tests[(count,)](
                     walkers,
@@ -225,7 +247,7 @@ class Chains:
             values: where all values are to go, of each row; by default nowhere.
         """
         weights = weights.reshape(-1, weights.shape[-1])
-        chosen = torch.arange(len(weights), dtype=torch.int32, device=self.device)
+        chosen = torch.arange(len(weights), dtype=torch.int32, device=self._device)
         correct = torch.zeros_like(chosen)
         keep = values is not None
         if keep:
@@ -264,6 +286,7 @@ def _run_windows(
     values,
     test_examples,
     test_values,
+    weights,
     walkers,
     windows,
     tally,
@@ -286,9 +309,9 @@ def _run_windows(
     w = place % n_windows
     walker = walker_set * n_windows + tl.load(walkers.replica + place).to(tl.int32)
     size = tl.full((), n_weights(NET), tl.int32)
-    weights = walkers.weights + walker.to(tl.int64) * size
-    values = values_of(values, walker, 0, NET)
-    test_values = values_of(test_values, walker, 0, NET)
+    weights += walker.to(tl.int64) * size
+    values = state_of(values, walker, 0, NET)
+    test_values = state_of(test_values, walker, 0, NET)
     log_weight = windows.log_weight + place.to(tl.int64) * n_levels
     visits = tally.visits + place.to(tl.int64) * n_levels
     changes = tally.changes + place.to(tl.int64) * n_levels
@@ -323,9 +346,10 @@ def _run_windows(
         # Nobody reads any more what follows overwrites.
         tl.debug_barrier()
         if accept:
-            commit(values, weights, flips, NET, M)
+            commit(values, flips, NET, M)
             if BINS > 1:
-                commit_values(test_values, flips, NET, M)
+                commit(test_values, flips, NET, M)
+            flip(weights, flips, M)
             accepted += 1
         tl.atomic_add(visits + level, 1, sem="relaxed")
         if ln_f > 0:
@@ -424,7 +448,7 @@ def _evaluate_all(
         row = tl.load(chosen + item // blocks)
         if row >= 0:
             start = item % blocks * BLOCK
-            own = values_of(values, row if KEEP else program, 0 if KEEP else start, NET)
+            own = state_of(values, row if KEEP else program, 0 if KEEP else start, NET)
             e = start + tl.arange(0, BLOCK)
             weight = weights + row.to(tl.int64) * n_weights(NET)
             right = initialise_block(examples, own, weight, e, NET, BLOCK)

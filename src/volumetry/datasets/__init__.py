@@ -1,9 +1,10 @@
-"""Datasets: integer examples with labels 0..n_classes-1, split once into a pool and a test set.
+"""Datasets: integer examples with labels 0..n_classes-1, split once into a pool and a test set, and
+training subsets drawn from the pool (``subsets``). Imports ``networks``, ``weights`` and what is
+below.
 
-Training subsets are drawn from the pool (``volumetry.datasets.subsets``). A *spec* is one entry
-of ``datasets`` in the configuration: ``source`` and the options of that source. Each source is a
-module with ``describe(spec, data_dir)``, cheap and told before any job runs, and
-``load(spec, data_dir)``; it is imported when it is used.
+A *spec* is one entry of ``datasets`` in the configuration: ``source`` and the options of that
+source. Each source is a module with ``describe(spec, data_dir)``, which is cheap and answers before
+any job runs, and ``load(spec, data_dir)``; it is imported when it is used.
 """
 
 from importlib import import_module

@@ -13,7 +13,7 @@ from volumetry.errors import DataError, NetworkError
 from volumetry.networks.architecture import build_network
 from volumetry.networks.forward import predict
 from volumetry.parameters import chosen, parameter
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 
 _BATCH = 10_000
 _MOST_BATCHES = 100
@@ -65,7 +65,7 @@ def load(spec: dict, data_dir: str | None) -> Arrays:
     options = chosen(Options, spec)
     network = _network(options)
     rng = np.random.default_rng(options.seed)
-    weights = random_weights(network.n_weights, rng)
+    weights = BinaryWeights(network.n_weights).draw(rng)
     wanted = _per_class(options, options.pool_size), _per_class(options, options.test_size)
     found = [np.empty((0, options.features), np.int8) for _ in range(network.n_classes)]
     for _ in range(_MOST_BATCHES):

@@ -6,6 +6,7 @@ has few labels to look at. All values are exact integers, in types sized by the 
 bound.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,20 +22,93 @@ TILE = 2048
 CHUNK = 48
 """Groups tabulated at a time: their tables fit the first-level cache."""
 
-# Columns of ``Plan.stages`` and ``Plan.linears``.
-C_IN, H_IN, W_IN, C_OUT, H_OUT, W_OUT, POOLS, S_WEIGHT, S_CHANNEL, S_ROW = range(10)
-INPUTS, OUTPUTS, L_WEIGHT, L_UNIT, L_GROUP = range(5)
 
-# Columns of ``Scratch.flips``.
-LAYER, SOURCE, BASE, TARGET, TWICE = range(5)
+class Stage(NamedTuple):
+    """What kernels know of a convolution stage.
+
+    Attributes:
+        c_in, h_in, w_in, c_out, h_out, w_out: channels, height and width, in and out.
+        pools: how often it pools, 2x2.
+        first_weight, first_channel, first_row: how many weights, channels and outputs the stages
+            before it have.
+    """
+
+    c_in: int
+    h_in: int
+    w_in: int
+    c_out: int
+    h_out: int
+    w_out: int
+    pools: int
+    first_weight: int
+    first_channel: int
+    first_row: int
+
+
+class Linear(NamedTuple):
+    """What kernels know of a linear layer.
+
+    Attributes:
+        inputs, outputs: how many it has.
+        first_weight: how many weights all layers before it have.
+        first_unit, first_group: how many units, and groups of inputs, the linear layers before it
+            have.
+    """
+
+    inputs: int
+    outputs: int
+    first_weight: int
+    first_unit: int
+    first_group: int
+
+
+class Flip(NamedTuple):
+    """What a flipped weight of a linear layer adds to a sum.
+
+    Attributes:
+        layer: its linear layer; -1 where the flip has no effect.
+        source: row of its input.
+        base, target: rows of the sum to start from, and of the one to write.
+        twice: twice the new weight.
+    """
+
+    layer: int
+    source: int
+    base: int
+    target: int
+    twice: int
+
+
+class Tap(NamedTuple):
+    """A weight of a kernel: what it reads, from the centre of its window.
+
+    Attributes:
+        offset: to the row of the input.
+        dy, dx: in pixels.
+    """
+
+    offset: int
+    dy: int
+    dx: int
+
+
+def _dtype(record: type) -> np.dtype:
+    """The type of an array of records: kernels read and write ``array[i].field``.
+
+    It has to be aligned: without, a small move takes 1.2 times as long.
+    """
+    return np.dtype([(name, np.int64) for name in record._fields], align=True)
+
+
+STAGE, LINEAR, FLIP, TAP = map(_dtype, (Stage, Linear, Flip, Tap))
 
 
 class Plan(NamedTuple):
     """The fixed part of an evaluation: a network and a set of n examples.
 
     Attributes:
-        stages: int64 (stages, 10): shapes in and out, pools, offsets of weights, channels, rows.
-        linears: int64 (linear layers, 5): inputs, outputs, offsets of weights, units, groups.
+        stages: ``STAGE`` (stages).
+        linears: ``LINEAR`` (linear layers).
         x: inputs (tiles, rows, width): features, then with stages the sums of the inputs under the
             3x3 window around each pixel, and a row of zeros.
         live: uint8 (rows): whether a row of x has anything but zeros.
@@ -42,8 +116,8 @@ class Plan(NamedTuple):
             zero, a tie, so it is never correct.
         labels: int64 (tiles, blocks, 2): the lowest and the highest label of a block.
         n: int64 (tiles): number of examples.
-        bound: int64 (2): of the changes of maps that one move makes: always, and for each flipped
-            weight of the stages.
+        move_bound: of the changes of maps that one move makes.
+        flip_bound: of what each flipped weight of the stages contributes to them.
     """
 
     stages: np.ndarray
@@ -53,7 +127,8 @@ class Plan(NamedTuple):
     label: np.ndarray
     labels: np.ndarray
     n: np.ndarray
-    bound: np.ndarray
+    move_bound: int
+    flip_bound: int
 
 
 class State(NamedTuple):
@@ -93,7 +168,7 @@ class Move(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of one evaluation; it also says what ``revert`` has to take back.
+    """Room for one evaluation; it also says what ``revert`` has to take back.
 
     Attributes:
         units: int64 (linear layers, most units): those that may change, listed.
@@ -107,12 +182,11 @@ class Scratch(NamedTuple):
         map_table: the same of changes of maps or inputs, in their type.
         narrow: (8 x ``LANES``): signed sums of what flips of the first linear layer change in
             hidden units, in a type that just holds them.
-        flips: int64 (m or more, 5): of each flipped weight of a linear layer its layer, the rows of
-            its input, of the sum to start from and of the one to write, and twice the new weight;
-            layer -1 where the flip has no effect.
-        rows, taps: int64 (most inputs that are pooled to one output), and (most inputs of a window,
-            3): what a convolution adds.
-        done: int64 (2): blocks evaluated, and 1 if backwards, from the last block of each tile.
+        flips: ``FLIP`` (m or more): what the flips add.
+        rows: int64 (most inputs that are pooled to one output): what a convolution adds.
+        taps: ``TAP`` (most inputs of a window): of the rarer sign of a kernel.
+        done: int64 (1): blocks evaluated.
+        backwards: int64 (1): 1 if they were evaluated from the last one of each tile to the first.
     """
 
     units: np.ndarray
@@ -128,6 +202,7 @@ class Scratch(NamedTuple):
     rows: np.ndarray
     taps: np.ndarray
     done: np.ndarray
+    backwards: np.ndarray
 
 
 def sum_dtype(network: Network) -> np.dtype:
@@ -150,22 +225,28 @@ def change_dtype(network: Network, flips: int) -> np.dtype:
     return np.dtype(f"i{narrowest(2 * flips * network.map_bound // GROUP + 1, 2)}")
 
 
-def layer_tables(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """``Plan.stages`` and ``Plan.linears``: what kernels have to know of the layers."""
-    stages = np.zeros((len(network.stages), 10), np.int64)
-    linears = np.zeros((len(network.linears), 5), np.int64)
-    weight = channel = pixel = unit = group = 0
-    for record, stage in zip(stages, network.stages):
-        record[:] = *stage.shape_in, *stage.shape_out, stage.pools, weight, channel, pixel
+def layer_records(network: Network) -> tuple[list[Stage], list[Linear]]:
+    """What kernels know of the layers."""
+    stages, linears = [], []
+    weight = channel = row = unit = group = 0
+    for stage in network.stages:
+        place = weight, channel, row
+        stages.append(Stage(*stage.shape_in, *stage.shape_out, stage.pools, *place))
         weight += stage.n_weights
         channel += stage.channels
-        pixel += int(np.prod(stage.shape_out))
-    for record, layer in zip(linears, network.linears):
-        record[:] = layer.inputs, layer.outputs, weight, unit, group
+        row += math.prod(stage.shape_out)
+    for layer in network.linears:
+        linears.append(Linear(layer.inputs, layer.outputs, weight, unit, group))
         weight += layer.n_weights
         unit += layer.outputs
         group += -(-layer.inputs // GROUP)
     return stages, linears
+
+
+def layer_tables(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """``Plan.stages`` and ``Plan.linears``."""
+    stages, linears = layer_records(network)
+    return np.array(stages, STAGE), np.array(linears, LINEAR)
 
 
 def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
@@ -200,7 +281,8 @@ def make_plan(network: Network, x: np.ndarray, y: np.ndarray) -> Plan:
         label,
         labels.astype(np.int64),
         sizes,
-        np.array([bound, each]),
+        bound,
+        each,
     )
 
 
@@ -211,11 +293,11 @@ def _window_sums(x: np.ndarray) -> np.ndarray:
 
 
 def make_states(network: Network, n: int, count: int, whole: bool = True) -> State:
-    """Memory for the values of ``count`` walkers on n examples: a leading dimension.
+    """Room for the values of ``count`` walkers on n examples: a leading dimension.
 
     If not ``whole``, there is room for one tile only, enough to count.
     """
-    pixels = sum(int(np.prod(stage.shape_out)) for stage in network.stages)
+    pixels = sum(math.prod(stage.shape_out) for stage in network.stages)
     channels = sum(stage.channels for stage in network.stages)
     units = sum(layer.outputs for layer in network.linears)
     tiles, width = _tiling(n)
@@ -240,7 +322,7 @@ def make_move(network: Network, flips: int) -> Move:
 
 
 def make_scratch(network: Network, flips: int) -> Scratch:
-    """Memory for evaluating moves of ``flips`` weights."""
+    """Room for evaluating moves of ``flips`` weights."""
     linears = network.linears
     groups = sum(-(-layer.inputs // GROUP) for layer in linears)
     most = max(layer.inputs for layer in linears)
@@ -257,10 +339,11 @@ def make_scratch(network: Network, flips: int) -> Scratch:
         _zeros((CHUNK * 8 * LANES,), sum_dtype(network)),
         _zeros((CHUNK * 8 * LANES,), map_dtype(network)),
         _zeros((8 * LANES,), change_dtype(network, flips)),
-        np.full((max(flips, GROUP), 5), -1, np.int64),
+        np.full(max(flips, GROUP), -1, FLIP),
         np.zeros(rows, np.int64),
-        np.zeros((taps, 3), np.int64),
-        np.zeros(2, np.int64),
+        np.zeros(taps, TAP),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
     )
 
 
@@ -276,9 +359,9 @@ def _zeros(shape: tuple[int, ...], dtype) -> np.ndarray:
     """Zeros that start at a multiple of a vector's size, like the cache's lines."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
+    buffer = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 @inlined
@@ -293,7 +376,8 @@ def borrow(plan, states, move, scratch):
             borrowed(plan.label),
             borrowed(plan.labels),
             borrowed(plan.n),
-            borrowed(plan.bound),
+            plan.move_bound,
+            plan.flip_bound,
         ),
         State(
             borrowed(states.maps),
@@ -321,6 +405,7 @@ def borrow(plan, states, move, scratch):
             borrowed(scratch.rows),
             borrowed(scratch.taps),
             borrowed(scratch.done),
+            borrowed(scratch.backwards),
         ),
     )
 

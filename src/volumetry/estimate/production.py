@@ -1,17 +1,13 @@
-"""What the production stage of a flat-histogram sampler says, how well, and whether to trust it.
-
-The documented verdict (``complaints``) is the same for every such sampler; each adds the precision
-that its user asked for.
-"""
+"""What the production stage of a flat-histogram sampler says, and how well it knows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import chdtrc
 
 from volumetry.estimate.reweighting import (
+    histograms_agree,
     jackknife_stderr,
     multi_histogram,
     split_r_hat,
@@ -21,22 +17,13 @@ from volumetry.estimate.reweighting import (
 GROUPS = 8
 """Most stretches that each walker set is cut into for the jackknife."""
 
-LEAST_EXCHANGE = 0.05
-"""Least fraction of exchanges that neighbouring windows have to accept."""
-
-_LEAST_AGREEMENT = 1e-4
-_LEAST_SAMPLES = 40
-_LARGEST_R_HAT = 1.1
-_LARGEST_DRIFT = 3.5
-_LEAST_DIFFUSION, _EXPECTED_TRIPS = 0.01, 500
-
 
 @dataclass(frozen=True)
 class Uniform:
     """Uniform draws that stand beside the windows as an ensemble of their own.
 
     Attributes:
-        visits, tests, test_sum: int64 (sets * GROUPS, levels), as in ``chains.Tally``; by group.
+        visits, tests, test_sum: int64 (sets * GROUPS, levels): draws, tests, and sums of scores.
     """
 
     visits: np.ndarray
@@ -64,45 +51,44 @@ class Production:
         round_trips: int64 (sets, W): of each replica.
     """
 
-    def __init__(self, log_weight, blocks, coordinate, uniform: Uniform | None, n_test: int):
+    def __init__(self, log_weight, blocks, coordinate, uniform: Uniform | None, largest_score: int):
         """Estimate everything.
 
         Args:
             log_weight: (W, levels), fixed.
-            blocks: for each block, the ``chains.Tally`` of each walker set; visits may be sparse.
+            blocks: the ``Tally`` of each block, its visits sparse (sets * W, levels).
             coordinate: (levels,): what the windows are windows of.
+            largest_score: test score of accuracy 1.
         """
-        self.blocks, self.n_test = blocks, n_test
-        sets, stretches = len(blocks[0]), min(GROUPS, len(blocks))
+        self.blocks, self.largest_score = blocks, largest_score
+        sets, stretches = len(blocks[0].trace), min(GROUPS, len(blocks))
         self.stretches, windows = stretches, len(log_weight)
         parts = np.array_split(np.arange(len(blocks)), stretches)
 
         def collect(field):
             """Sums over each stretch of each set: (sets * stretches, ...)."""
-            sums = [
-                sum(getattr(blocks[b][r], field) for b in part)
-                for r in range(sets)
-                for part in parts
-            ]
-            return np.array([each.toarray() if issparse(each) else each for each in sums])
+            sums = [sum(getattr(blocks[b], field) for b in part) for part in parts]
+            sums = np.array([each.toarray() if issparse(each) else each for each in sums])
+            by_set = sums.reshape(stretches, sets, -1).swapaxes(0, 1)
+            return by_set.reshape(sets * stretches, -1)
 
         def regroup(counts):
             pieces = np.array_split(counts.reshape(sets, GROUPS, -1), stretches, axis=1)
             return np.array([piece[r].sum(axis=0) for r in range(sets) for piece in pieces])
 
-        visits = collect("visits").astype(float)
-        traces = [np.concatenate([block[r].trace for block in blocks], axis=1) for r in range(sets)]
+        visits = collect("visits").astype(float).reshape(-1, *log_weight.shape)
+        traces = np.concatenate([block.trace for block in blocks], axis=2)
         # (W, sets, rounds)
-        self._traces = coordinate[np.stack(traces, axis=1)]
+        self._traces = coordinate[np.ascontiguousarray(traces.swapaxes(0, 1))]
         slow = np.array([statistical_inefficiency(trace) for trace in self._traces])
         self.effective_samples = self._traces[0].size / slow
         visits *= (self.effective_samples / visits.sum(axis=(0, 2)))[None, :, None]
         self.r_hat = np.array([split_r_hat(trace) for trace in self._traces])
-        tests, hits = collect("tests"), collect("test_sum")
+        tests, scores = collect("tests"), collect("test_sum")
         draws = np.zeros((sets * stretches, log_weight.shape[1]))
         if uniform is not None:
             draws = regroup(uniform.visits).astype(float)
-            tests, hits = tests + regroup(uniform.tests), hits + regroup(uniform.test_sum)
+            tests, scores = tests + regroup(uniform.tests), scores + regroup(uniform.test_sum)
         self._counts = np.concatenate([draws[:, None], visits], axis=1)
         self._log_weight = np.concatenate([np.zeros((1, log_weight.shape[1])), log_weight])
         total = self._counts.sum(axis=0)
@@ -110,25 +96,34 @@ class Production:
         self.groups_met = met.sum(axis=0)
         self.sets_met = met.reshape(sets, stretches, -1).any(axis=1).sum(axis=0)
         self.log_p, self._f = multi_histogram(total, self._log_weight)
-        self.tests, self._tests, self._hits = tests.sum(axis=0), tests, hits
+        self.tests, self._tests, self._scores = tests.sum(axis=0), tests, scores
         with np.errstate(invalid="ignore", divide="ignore"):
-            self.accuracy = hits.sum(axis=0) / self.tests / n_test
+            self.accuracy = scores.sum(axis=0) / self.tests / largest_score
         self.agreement = np.array(
-            [_agreement(total[w : w + 2], self._log_weight[w : w + 2]) for w in range(1, windows)]
+            [
+                histograms_agree(total[w : w + 2], self._log_weight[w : w + 2])
+                for w in range(1, windows)
+            ]
         )
         self.uniform_agreement = np.nan
         if uniform is not None:
             shared = (total[0] * np.isfinite(log_weight)).sum(axis=1)
             pair = [0, 1 + int(shared.argmax())]
-            self.uniform_agreement = _agreement(total[pair], self._log_weight[pair])
-        flat = [tally for block in blocks for tally in block]
-        attempts = sum(tally.attempts for tally in flat)[:-1]
-        self.exchange = sum(tally.exchanges for tally in flat)[:-1] / np.maximum(attempts, 1)
-        self.acceptance = sum(t.accepted for t in flat) / sum(t.visits.sum(axis=1) for t in flat)
-        self.round_trips = np.array(
-            [sum(block[r].round_trips for block in blocks) for r in range(sets)]
-        )
+            self.uniform_agreement = histograms_agree(total[pair], self._log_weight[pair])
+        self._count_moves(sets)
         self._replicates = None
+
+    def _count_moves(self, sets: int) -> None:
+        """What all blocks say of moves, exchanges and round trips."""
+        blocks = self.blocks
+        attempts, exchanges, accepted = (
+            sum(getattr(block, field).sum(axis=0) for block in blocks)
+            for field in ("attempts", "exchanges", "accepted")
+        )
+        self.exchange = exchanges[:-1] / np.maximum(attempts[:-1], 1)
+        made = sum(block.visits.sum(axis=1) for block in blocks)
+        self.acceptance = accepted / made.reshape(sets, -1).sum(axis=0)
+        self.round_trips = sum(block.round_trips for block in blocks)
 
     def stderr(self, function: Callable[[np.ndarray], np.ndarray] = lambda log_p: log_p):
         """Delete-one-group errors of a function of ``log_p``.
@@ -161,9 +156,9 @@ class Production:
         errors = []
         with np.errstate(invalid="ignore", divide="ignore"):
             for pooled in (1, self.stretches):
-                hits = self._hits.sum(axis=0) - self._pool(self._hits, pooled)
+                scores = self._scores.sum(axis=0) - self._pool(self._scores, pooled)
                 tests = self.tests - self._pool(self._tests, pooled)
-                errors.append(jackknife_stderr(hits / tests / self.n_test))
+                errors.append(jackknife_stderr(scores / tests / self.largest_score))
             return np.maximum(*errors)
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
@@ -196,44 +191,6 @@ class Production:
         if windows == 1:
             return 0.0
         return sets * windows * rounds * float(np.mean(self.exchange)) / (2 * windows**2)
-
-    def complaints(self) -> list[str]:
-        """Every general criterion of convergence that is not met, in words.
-
-        Exchange between all neighbouring windows; round trips, no hundred times fewer than free
-        diffusion makes, where that expects many; enough effective samples; walkers of a window
-        that agree (R-hat); windows that agree where they overlap, and with the uniform draws.
-        """
-        said = [
-            f"windows {w} and {w + 1} exchange at a rate of {rate:.3g} only"
-            for w, rate in enumerate(self.exchange)
-            if rate < LEAST_EXCHANGE
-        ]
-        trips, free = int(self.round_trips.sum()), self.expected_round_trips()
-        if free > _EXPECTED_TRIPS and trips < _LEAST_DIFFUSION * free:
-            said.append(f"{trips} round trips, where free diffusion makes {free:.0f}")
-        samples = self.effective_samples
-        if samples.min() < _LEAST_SAMPLES and np.isfinite(self.log_p).sum() > 1:
-            said.append(
-                f"window {samples.argmin()} has {samples.min():.0f} effective samples, "
-                f"fewer than {_LEAST_SAMPLES}"
-            )
-        if np.max(self.r_hat) > _LARGEST_R_HAT:
-            worst = int(np.argmax(self.r_hat))
-            said.append(f"walkers of window {worst} differ, R-hat {self.r_hat[worst]:.2f}")
-        for w, p in enumerate(self.agreement):
-            if p < _LEAST_AGREEMENT:
-                said.append(f"windows {w} and {w + 1} disagree where they overlap, p = {p:.1g}")
-        if self.uniform_agreement < _LEAST_AGREEMENT:
-            said.append(f"windows and uniform draws disagree, p = {self.uniform_agreement:.1g}")
-        return said
-
-    def drift_complaints(self, function: Callable[[np.ndarray], float], name: str) -> list[str]:
-        """The criterion of ``drift``: the halves of production agree."""
-        drift = self.drift(function)
-        if abs(drift) > _LARGEST_DRIFT:
-            return [f"{name} drifted by {drift:.1f} standard errors between the halves"]
-        return []
 
     def diagnostics(self) -> dict:
         """The diagnostics as variables of a result: name -> (dimensions, values, attributes)."""
@@ -271,23 +228,3 @@ class Production:
             ),
             "production_blocks": over((), len(self.blocks), "blocks of production"),
         }
-
-
-def _agreement(counts: np.ndarray, log_weight: np.ndarray) -> float:
-    """Chi-squared test that ln(counts / weight) of two ensembles differ by a constant only.
-
-    Args:
-        counts: (2, levels), effective samples.
-        log_weight: (2, levels).
-
-    Returns:
-        The probability of a larger chi-squared; 0 if no level has samples in both.
-    """
-    common = (counts > 0).all(axis=0)
-    if not common.any():
-        return 0.0
-    difference = np.diff(np.log(counts[:, common]) - log_weight[:, common], axis=0)[0]
-    precision = 1 / (1 / counts[:, common]).sum(axis=0)
-    spread = difference - np.average(difference, weights=precision)
-    freedom = common.sum() - 1
-    return float(chdtrc(freedom, (precision * spread**2).sum())) if freedom else 1.0

@@ -6,7 +6,7 @@ Logarithms of probabilities are natural; A is an integer, so the multi-histogram
 """
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import chdtrc, logsumexp
 
 
 def multi_histogram(
@@ -151,3 +151,23 @@ def jackknife_stderr(replicates: np.ndarray) -> np.ndarray:
     groups = len(replicates)
     spread = replicates - replicates.mean(axis=0)
     return np.sqrt((groups - 1) / groups * (spread**2).sum(axis=0))
+
+
+def histograms_agree(counts: np.ndarray, log_weight: np.ndarray) -> float:
+    """Chi-squared test that ln(counts / weight) of two ensembles differ by a constant only.
+
+    Args:
+        counts: (2, levels), effective samples.
+        log_weight: (2, levels).
+
+    Returns:
+        The probability of a larger chi-squared; 0 if no level has samples in both.
+    """
+    common = (counts > 0).all(axis=0)
+    if not common.any():
+        return 0.0
+    difference = np.diff(np.log(counts[:, common]) - log_weight[:, common], axis=0)[0]
+    precision = 1 / (1 / counts[:, common]).sum(axis=0)
+    spread = difference - np.average(difference, weights=precision)
+    freedom = common.sum() - 1
+    return float(chdtrc(freedom, (precision * spread**2).sum())) if freedom else 1.0

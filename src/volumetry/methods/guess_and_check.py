@@ -16,15 +16,6 @@ import numpy as np
 import xarray as xr
 
 from volumetry.engines.layout import (
-    C_IN,
-    C_OUT,
-    H_IN,
-    H_OUT,
-    INPUTS,
-    OUTPUTS,
-    POOLS,
-    W_IN,
-    W_OUT,
     layer_tables,
     sum_dtype,
 )
@@ -279,14 +270,14 @@ def _is_right(sheet, words, values, room, e):
     last = linears.shape[0] - 1
     for layer in range(last + 1):
         every = values.dtype.type(0)
-        for i in range(linears[layer, INPUTS]):
+        for i in range(linears[layer].inputs):
             every += values[side, i]
         first_word, per_row = sheet.first_word[layers + layer], sheet.row_words[layers + layer]
         for part in range(per_row):
             # The inputs with weight +1 count twice, less all inputs once.
             some = splat(values, 0)
             word = first_word + part
-            for i in range(linears[layer, INPUTS]):
+            for i in range(linears[layer].inputs):
                 value = splat(values, item(values, (side, i)))
                 some = where_bit(item(words, (word,)), some + value, some)
                 word += per_row
@@ -296,7 +287,7 @@ def _is_right(sheet, words, values, room, e):
             store(values, (1 - side, part * LANES), total)
         side = 1 - side
     own = sheet.y[e]
-    for k in range(linears[last, OUTPUTS]):
+    for k in range(linears[last].outputs):
         # Ties go to the lower class.
         if values[side, k] > values[side, own] or (
             k < own and values[side, k] == values[side, own]
@@ -309,8 +300,8 @@ def _is_right(sheet, words, values, room, e):
 def _apply_stage(sheet, words, values, room, e, s, side):
     """Maps of a stage, from ``values[side]`` to the other side."""
     stage = sheet.stages[s]
-    size, pixels = stage[H_IN] * stage[W_IN], stage[H_OUT] * stage[W_OUT]
-    for channel in range(stage[C_OUT]):
+    size, pixels = stage.h_in * stage.w_in, stage.h_out * stage.w_out
+    for channel in range(stage.c_out):
         word = sheet.first_word[s] + channel * sheet.row_words[s]
         out = values[1 - side, channel * pixels : (channel + 1) * pixels]
         if s == 0 and e < sheet.maps.shape[0]:
@@ -318,7 +309,7 @@ def _apply_stage(sheet, words, values, room, e, s, side):
             for i in range(pixels):
                 out[i] = known[i]
             continue
-        for c in range(stage[C_IN]):
+        for c in range(stage.c_in):
             at, shift = word + 9 * c // 32, 9 * c % 32
             kernel = item(words, (at,)) >> shift
             if shift > 32 - 9:
@@ -330,7 +321,7 @@ def _apply_stage(sheet, words, values, room, e, s, side):
 @inlined
 def _add_plane(stage, kernel, c, plane, room):
     """Add input channel ``c``, convolved with a kernel of nine bits, to the sums in ``room``."""
-    height, width = stage[H_IN], stage[W_IN]
+    height, width = stage.h_in, stage.w_in
     if c == 0:
         room[: height * width] = 0
     for tap in range(9):
@@ -346,11 +337,11 @@ def _add_plane(stage, kernel, c, plane, room):
 @inlined
 def _pool(stage, room, out):
     """Pooling and ReLU of the sums in ``room``."""
-    block = 1 << stage[POOLS]
-    for y in range(stage[H_OUT]):
-        for z in range(stage[W_OUT]):
+    block = 1 << stage.pools
+    for y in range(stage.h_out):
+        for z in range(stage.w_out):
             best = out.dtype.type(0)
             for offset in range(block * block):
                 row = y * block + offset // block
-                best = max(best, room[row * stage[W_IN] + z * block + offset % block])
-            out[y * stage[W_OUT] + z] = best
+                best = max(best, room[row * stage.w_in + z * block + offset % block])
+            out[y * stage.w_out + z] = best

@@ -12,21 +12,35 @@ network, ln Pr[Q >= its accuracy | A = n].
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy.special import chdtrc, logsumexp
 
-from volumetry.chains.cpu import Levels
 from volumetry.errors import DataError
+from volumetry.estimate.criteria import (
+    ACCURACY_ERROR,
+    NETWORKS_REACHED,
+    REFERENCE_AGREEMENT,
+    TAIL_ERROR,
+    UNKNOWN_FITS,
+    Criterion,
+    general_criteria,
+    verdict,
+)
 from volumetry.estimate.production import Production
-from volumetry.methods.flat_histogram import FlatHistogram
-from volumetry.methods.result import common_result
+from volumetry.methods.flat_histogram.explore import Anneal, explore
+from volumetry.methods.flat_histogram.learn import warm_start
+from volumetry.methods.flat_histogram.produce import Produced, produce
+from volumetry.methods.flat_histogram.setting import Flat, States, open_run
+from volumetry.methods.flat_histogram.settle import divide
+from volumetry.methods.flat_histogram.windows import enter
+from volumetry.methods.result import common_result, described
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
-from volumetry.systems.classification import Problem
-from volumetry.weights.binary import unpack_weights
+from volumetry.systems.classification import Classification, Levels, Problem
 
 
 @dataclass(frozen=True)
@@ -135,82 +149,107 @@ def run(
     Raises:
         DataError: rewl has no walker near A = n to start from.
     """
-    n, n_test = len(problem.y_train), len(problem.y_test)
-    width = -(-(n_test + 1) // parameters.bins)
-    bins = -(-(n_test + 1) // width)
-    base = max(0, n - parameters.band)
-    levels = Levels(base, bins, width)
-    reference = sources["rewl"]
-    log_p, log_p_error = _reference(problem, reference, base)
+    system = Classification.over_accuracy(problem, parameters.band, parameters.bins)
+    levels, reference = system.levels, sources["rewl"]
+    log_p, log_p_error = _reference(problem, reference, levels.base)
     networks = _trained(problem, sources)
-    base_weight = np.repeat(-log_p, bins)
+    base_weight = np.repeat(-log_p, levels.bins)
+    given = {"device": device, "checkpoint": checkpoint}
     with ThreadPoolExecutor(threads) as pool:
-        starts = _starts(problem, parameters, seed, pool, reference, base, device, checkpoint)
-        sampler = FlatHistogram(
-            "joint", problem, parameters, seed, pool, levels, base_weight, device, checkpoint
+        only_a = open_run(
+            "joint", Classification.over_correct(problem), parameters, seed, pool, **given
         )
-        reach = int(networks["hits"].max(initial=0)) // width
-        ladder = sampler.explore(starts, depth=parameters.depth, reach=reach)
-        level = (n - base) * bins + networks["hits"] // width
-        snapshots = np.concatenate([ladder.snapshots, networks["weights"]])
-        snapshot_levels = np.concatenate([ladder.snapshot_levels, level])
-        bounds, log_weight, moves = sampler.divide(
+        starts, step = _starts(only_a, reference, levels.base)
+        flat = open_run("joint", system, parameters, seed, pool, **given, base_weight=base_weight)
+        reach = int(networks.hits.max(initial=0)) // levels.width
+        anneal = Anneal(parameters.rung_sweeps, parameters.depth, reach)
+        ladder = explore(flat, anneal, starts, step)
+        at = system.level(len(problem.y_train), networks.hits)
+        states = States(
+            np.concatenate([ladder.states.weights, networks.weights]),
+            np.concatenate([ladder.states.levels, at]),
+        )
+        settled = divide(
+            flat,
             ladder,
-            parameters.window_cost,
-            lambda bounds: sampler.window_weights(ladder.log_p, bounds),
-            snapshots,
-            snapshot_levels,
-            parameters.depth,
-            reach,
+            states,
+            lambda entered: warm_start(flat, ladder, entered),
+            window_cost=parameters.window_cost,
+            settle_sweeps=parameters.settle_sweeps,
+            depth=parameters.depth,
+            reach=reach,
         )
-
-        def tails(values):
-            return _tails(values.reshape(-1, bins)[-1], networks["hits"], width)
-
-        def mean(values):
-            return _mean_accuracy(values, levels, n_test)
-
-        def complain(production: Production) -> list[str]:
-            said = []
-            error = float(production.stderr(mean))
-            if not error <= parameters.accuracy_error:
-                said.append(
-                    f"standard error of the accuracy {error:.3g}, wanted "
-                    f"{parameters.accuracy_error:.3g}"
-                )
-            reached = np.isfinite(tails(production.log_p))
-            errors = production.stderr(tails)[reached]
-            if len(errors) and not errors.max() <= parameters.tail_error:
-                said.append(
-                    f"standard error of a tail volume {errors.max():.3g} nats, wanted "
-                    f"{parameters.tail_error:.3g}"
-                )
-            top = production.log_p.reshape(-1, bins)[-1]
-            few = production.sets_met.reshape(-1, bins)[-1] < 2
-            unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
-            if unknown > 0.1:
-                said.append(
-                    f"a share of {unknown:.2g} of the fits is at accuracies that fewer than two "
-                    "walker sets met"
-                )
-            return said + production.complaints()
-
-        production, complaints = sampler.produce(bounds, log_weight, moves, None, complain)
-
-    joint = _Joint(production, bins, log_p, log_p_error)
-    if joint.agreement < 1e-4:
-        complaints.append(f"g(A) differs from that of rewl, p = {joint.agreement:.1g}")
-    missed = int((~np.isfinite(tails(production.log_p))).sum())
-    if missed:
-        complaints.append(f"{missed} trained networks are beyond every accuracy that was reached")
-    return _result(
-        problem, levels, sampler.moves, bounds, joint, networks, tails, production, complaints
+        tails = _Tails(levels, networks.hits, len(problem.y_test))
+        produced = produce(
+            flat, parameters, settled, lambda production: _judge(parameters, tails, production)
+        )
+    joint = _Joint(produced.production, levels.bins, log_p, log_p_error)
+    missed = int((~np.isfinite(tails.of_networks(produced.production.log_p))).sum())
+    produced = produced._replace(
+        criteria=[
+            *produced.criteria,
+            REFERENCE_AGREEMENT.judge(joint.agreement),
+            NETWORKS_REACHED.judge(missed),
+        ]
     )
+    return _result(system, flat.chains.moves, settled.bounds, joint, networks, tails, produced)
+
+
+class _Networks(NamedTuple):
+    """The trained networks that fit.
+
+    Attributes:
+        sampler: (networks,): that trained it.
+        hits: int (networks,): correct test examples.
+        weights: int8 (networks, n_weights).
+    """
+
+    sampler: np.ndarray
+    hits: np.ndarray
+    weights: np.ndarray
+
+
+class _Tails:
+    """Test accuracy and tail volumes at A = n, as functions of ln p over levels."""
+
+    def __init__(self, levels: Levels, hits: np.ndarray, n_test: int):
+        """``hits``: correct test examples of each network."""
+        self.levels, self.hits, self.n_test = levels, hits, n_test
+
+    def top(self, values: np.ndarray) -> np.ndarray:
+        """The values at A = n: (bins,)."""
+        return values.reshape(-1, self.levels.bins)[-1]
+
+    def of_networks(self, log_p: np.ndarray) -> np.ndarray:
+        """Tail volume of each network: (networks,), nats."""
+        return _tails(self.top(log_p), self.hits, self.levels.width)
+
+    def accuracy(self, log_p: np.ndarray) -> float:
+        """Mean test accuracy at A = n, every bin at its centre."""
+        low = np.arange(self.levels.bins) * self.levels.width
+        centre = (low + np.minimum(low + self.levels.width - 1, self.n_test)) / 2 / self.n_test
+        top = self.top(log_p)
+        with np.errstate(invalid="ignore"):
+            return np.exp(top - logsumexp(top)) @ centre
+
+
+def _judge(parameters: Parameters, tails: _Tails, production: Production) -> list[Criterion]:
+    """What a production has to show to count as converged."""
+    error = float(production.stderr(tails.accuracy))
+    judged = [ACCURACY_ERROR.judge(error, parameters.accuracy_error)]
+    reached = np.isfinite(tails.of_networks(production.log_p))
+    errors = production.stderr(tails.of_networks)[reached]
+    if len(errors):
+        judged.append(TAIL_ERROR.judge(errors.max(), parameters.tail_error))
+    top = tails.top(production.log_p)
+    few = tails.top(production.sets_met) < 2
+    unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
+    return [*judged, UNKNOWN_FITS.judge(unknown), *general_criteria(production)]
 
 
 def _reference(problem: Problem, rewl: xr.Dataset, base: int) -> tuple[np.ndarray, np.ndarray]:
     """ln Pr[A] of rewl over the band, and its error relative to A = n; gaps are bridged."""
-    log_p = rewl["log_g"].values[base:] - problem.network.n_weights * np.log(2)
+    log_p = rewl["log_g"].values[base:] - problem.space.log_total
     seen = np.flatnonzero(np.isfinite(log_p))
     if not len(seen):
         raise DataError(
@@ -220,40 +259,28 @@ def _reference(problem: Problem, rewl: xr.Dataset, base: int) -> tuple[np.ndarra
     return np.interp(np.arange(len(log_p)), seen, log_p[seen]), rewl["log_g_stderr"].values[base:]
 
 
-def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> dict[str, np.ndarray]:
-    """The trained networks that fit: sampler, weights (networks, n_weights) and test hits."""
-    m = problem.network.n_weights
-    found = {"sampler": [], "hits": [], "weights": [np.empty((0, m), np.int8)]}
+def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> _Networks:
+    """The trained networks that fit."""
+    space = problem.space
+    samplers, hits, weights = [], [], [np.empty((0, space.size), np.int8)]
     for sampler, result in sources.items():
         if "fitted" in result:
-            fitted = result["fitted"].values == 1
-            for bits in result["weights"].values[fitted]:
-                weights = unpack_weights(bits, m)
-                found["sampler"].append(sampler)
-                found["weights"].append(weights[None])
-                found["hits"].append(
-                    count_correct(problem.network, weights, problem.x_test, problem.y_test)
-                )
-    return {
-        "sampler": np.array(found["sampler"], object),
-        "hits": np.array(found["hits"], int),
-        "weights": np.concatenate(found["weights"]),
-    }
+            for own in space.decode(result["weights"].values[result["fitted"].values == 1]):
+                samplers.append(sampler)
+                weights.append(own[None])
+                hits.append(count_correct(problem.network, own, problem.x_test, problem.y_test))
+    return _Networks(np.array(samplers, object), np.array(hits, int), np.concatenate(weights))
 
 
-def _starts(
-    problem, parameters, seed, pool, rewl: xr.Dataset, base: int, device: str, checkpoint
-) -> np.ndarray:
-    """One state of the band for each walker set, from the top walkers of rewl."""
-    n, m = len(problem.y_train), problem.network.n_weights
-    weights = unpack_weights(rewl["state_weights"].values, m)
-    levels, flat = Levels(0, 1, 1), np.zeros(n + 1)
-    only_a = FlatHistogram(
-        "joint", problem, parameters, seed, pool, levels, flat, device, checkpoint
-    )
-    if only_a.enter([(base, n)], weights, rewl["state_correct"].values) != [(base, n)]:
+def _starts(flat: Flat, rewl: xr.Dataset, base: int) -> tuple[np.ndarray, int]:
+    """One state of the band for each walker set, from the top walkers of rewl; and a next step."""
+    weights = flat.chains.system.space.decode(rewl["state_weights"].values)
+    states = States(weights, rewl["state_correct"].values)
+    band = [(base, flat.grid.size - 1)]
+    entered = enter(flat, band, states, 0)
+    if entered.bounds != band:
         raise DataError("no walker of rewl could be brought to the band of joint: widen the band")
-    return np.array([walkers.weights[0] for walkers in only_a.sets])
+    return entered.top, entered.walkers.next_step
 
 
 def _tails(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
@@ -307,46 +334,41 @@ class _Joint:
         self.given_fit_stderr = np.where(judged[-1], given_fit_stderr, np.nan)
 
 
-def _mean_accuracy(log_p: np.ndarray, levels: Levels, n_test: int) -> float:
-    """Mean test accuracy at A = n, every bin at its centre."""
+def _result(
+    system: Classification,
+    moves: int,
+    bounds: list[tuple[int, int]],
+    joint: _Joint,
+    networks: _Networks,
+    tails: _Tails,
+    produced: Produced,
+) -> xr.Dataset:
+    production, criteria, levels = produced.production, produced.criteria, system.levels
+    n, n_test = len(system.problem.y_train), system.largest_score
     low = np.arange(levels.bins) * levels.width
-    centre = (low + np.minimum(low + levels.width - 1, n_test)) / 2 / n_test
-    top = log_p.reshape(-1, levels.bins)[-1]
-    with np.errstate(invalid="ignore"):
-        return np.exp(top - logsumexp(top)) @ centre
-
-
-def _result(problem, levels, moves, bounds, joint, networks, tails, production, complaints):
-    n, n_test = len(problem.y_train), len(problem.y_test)
-    low = np.arange(levels.bins) * levels.width
-
-    def mean(values):
-        return _mean_accuracy(values, levels, n_test)
-
     fits = np.isfinite(joint.log_p[-1]).any()
     result = common_result(
-        test_accuracy=mean(production.log_p) if fits else np.nan,
-        test_accuracy_stderr=float(production.stderr(mean)) if fits else np.nan,
-        converged=not complaints,
-        verdict="not converged: " + "; ".join(complaints) if complaints else "converged",
+        test_accuracy=tails.accuracy(production.log_p) if fits else np.nan,
+        test_accuracy_stderr=float(production.stderr(tails.accuracy)) if fits else np.nan,
+        converged=all(criterion.met for criterion in criteria),
+        verdict=verdict(criteria),
         moves=moves,
     )
-
-    def over(dims, values, long_name, units):
-        return (dims, np.asarray(values), {"long_name": long_name, "units": units})
+    over = described
 
     def known(values, errors):
         return np.where(np.isfinite(values), errors, np.nan)
 
-    tail = tails(production.log_p)
-    log_g = joint.log_p + problem.network.n_weights * np.log(2)
+    tail = tails.of_networks(production.log_p)
+    log_g = joint.log_p + system.space.log_total
+    both = "A", "accuracy_bin"
     return result.assign_coords(
-        A=over("A", np.arange(levels.base, n + 1), "training examples classified correctly", "1"),
-        hits_low=over("accuracy_bin", low, "fewest correct test examples of the bin", "1"),
+        A=over("A", np.arange(levels.base, n + 1), "training examples classified correctly"),
+        hits_low=over("accuracy_bin", low, "fewest correct test examples of the bin"),
     ).assign(
-        log_g_joint=over(("A", "accuracy_bin"), log_g, "ln joint density of states", "nat"),
+        log_g_joint=over(both, log_g, "ln joint density of states", "nat"),
         log_g_joint_stderr=over(
-            ("A", "accuracy_bin"),
+            both,
             known(log_g, joint.stderr),
             "standard error of log_g_joint, without that of its scale; NaN where few walkers were",
             "nat",
@@ -358,21 +380,21 @@ def _result(problem, levels, moves, bounds, joint, networks, tails, production, 
             "standard error of log_p_given_fit",
             "nat",
         ),
-        network_sampler=over("network", networks["sampler"], "sampler that trained it", "1"),
-        network_test_accuracy=over("network", networks["hits"] / n_test, "test accuracy", "1"),
+        network_sampler=over("network", networks.sampler, "sampler that trained it"),
+        network_test_accuracy=over("network", networks.hits / n_test, "test accuracy"),
         tail_log_volume=over(
             "network", tail, "ln Pr[test accuracy at least that of the network | A = n]", "nat"
         ),
         tail_log_volume_stderr=over(
             "network",
-            known(tail, production.stderr(tails)),
+            known(tail, production.stderr(tails.of_networks)),
             "standard error of tail_log_volume",
             "nat",
         ),
         reference_agreement=over(
-            (), joint.agreement, "probability of a larger chi-squared against g(A) of rewl", "1"
+            (), joint.agreement, "probability of a larger chi-squared against g(A) of rewl"
         ),
-        window_low=over("window", [w[0] for w in bounds], "lowest bin of the window", "1"),
-        window_high=over("window", [w[1] for w in bounds], "highest bin of the window", "1"),
+        window_low=over("window", [low for low, _ in bounds], "lowest bin of the window"),
+        window_high=over("window", [high for _, high in bounds], "highest bin of the window"),
         **production.diagnostics(),
     )

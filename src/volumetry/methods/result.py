@@ -16,6 +16,11 @@ _COMMON = {
 }
 
 
+def described(dims, values, long_name: str, units: str = "1") -> tuple:
+    """A variable of a result, with what a reader of the file has to know of it."""
+    return dims, np.asarray(values), {"long_name": long_name, "units": units}
+
+
 def common_result(
     *,
     test_accuracy: float = np.nan,

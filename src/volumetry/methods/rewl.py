@@ -18,15 +18,26 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from volumetry.chains.cpu import Levels, Windows
+from volumetry.chains.records import Schedule
+from volumetry.estimate.criteria import (
+    ACCURACY_ERROR,
+    GOAL_FOUND,
+    VOLUME_ERROR,
+    Criterion,
+    drift_criterion,
+    general_criteria,
+    verdict,
+)
 from volumetry.estimate.production import GROUPS, Production, Uniform
-from volumetry.methods.flat_histogram import ROUNDS_A_SWEEP, FlatHistogram, Ladder
-from volumetry.methods.result import common_result
+from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
+from volumetry.methods.flat_histogram.learn import learn
+from volumetry.methods.flat_histogram.produce import Produced, produce
+from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_run
+from volumetry.methods.flat_histogram.settle import Settled, divide
+from volumetry.methods.result import common_result, described
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
-from volumetry.runtime.progress import Progress
-from volumetry.systems.classification import Problem
-from volumetry.weights.binary import pack_weights, unpack_weights
+from volumetry.systems.classification import Classification, Problem
 
 
 @dataclass(frozen=True)
@@ -147,225 +158,115 @@ def run(
         accuracy at each A with its error; over ``window``: the windows and their diagnostics; over
         ``state``: weights of walkers at or near A = n, for ``joint`` to start from.
     """
-    n, n_test = len(problem.y_train), len(problem.y_test)
+    system = Classification.over_correct(problem)
     with ThreadPoolExecutor(threads) as pool:
-        levels = Levels(base=0, bins=1, width=1)
-        sampler = FlatHistogram(
-            "rewl",
-            problem,
-            parameters,
-            seed,
-            pool,
-            levels,
-            np.zeros(n + 1),
-            device,
-            checkpoint,
+        flat = open_run(
+            "rewl", system, parameters, seed, pool, device=device, checkpoint=checkpoint
         )
-        uniform, last = draw_bulk(sampler, parameters.bulk_draws)
-        ladder = sampler.explore(last, uniform, goal=n)
-        learned = Learned(sampler, ladder)
-        bounds, log_weight, moves = sampler.divide(
+        uniform, last = draw_bulk(flat, parameters.bulk_draws)
+        goal = int(system.grid.coordinate[system.grid.goal].min())
+        ladder = explore(flat, Anneal(parameters.rung_sweeps, goal=goal), last, uniform=uniform)
+        settled = divide(
+            flat,
             ladder,
-            parameters.window_cost,
-            learned.learn,
-            ladder.snapshots,
-            ladder.snapshot_levels,
+            ladder.states,
+            partial(learn, flat, parameters, ladder),
+            window_cost=parameters.window_cost,
+            settle_sweeps=parameters.settle_sweeps,
         )
-        # Rare enough that tests below A = n take a fraction of the time; odd, like the moves of a
-        # round. A test costs about N / (9 n) rounds of one window.
-        test_every = max(4 * ROUNDS_A_SWEEP - 1, n_test // (2 * n) | 1)
-        production, complaints = sampler.produce(
-            bounds,
-            log_weight,
-            moves,
-            uniform,
-            partial(_complaints, parameters),
-            test_low=bounds[-1][1],
-            test_every=test_every,
-        )
-    if not np.isfinite(production.log_p[n]):
-        top = bounds[-1][1]
-        complaints.insert(
-            0, f"no weight setting with A = n = {n} was found, the highest A met is {top}"
-        )
-    states = np.array([walkers.weights[walkers.replica[-1]] for walkers in sampler.sets])
-    at = np.array([walkers.level[walkers.replica[-1]] for walkers in sampler.sets])
-    result = _result(
-        problem, sampler.moves, bounds, uniform, ladder, learned, production, complaints
-    )
-    return result.assign(
-        state_correct=("state", at, {"long_name": "A of the state", "units": "1"}),
-        state_weights=(
-            ("state", "byte"),
-            pack_weights(states),
-            {"long_name": "weights of the state, one bit each, 1 for +1", "units": "1"},
-        ),
-    )
+        # Odd, like the moves of a round.
+        every = max(4 * ROUNDS_A_SWEEP - 1, system.tests_every)
+        tests = Schedule(low=settled.bounds[-1][1], every=every)
+        produced = produce(flat, parameters, settled, partial(_judge, parameters), uniform, tests)
+    return _result(system, flat.chains.moves, settled, uniform, ladder, produced)
 
 
-def draw_bulk(sampler: FlatHistogram, draws: int) -> tuple[Uniform, np.ndarray]:
+def draw_bulk(flat: Flat, draws: int) -> tuple[Uniform, np.ndarray]:
     """Plain uniform draws, shared among the groups; also the last weights of each set."""
-    recalled = sampler.checkpoint.recall()
-    if recalled is not None:
-        last = unpack_weights(recalled.pop("last"), sampler.network.n_weights)
-        return Uniform(**recalled), last
-    groups = len(sampler.sets) * GROUPS
-    each = -(-draws // groups)
-    visits, tests, test_sum = np.zeros((3, groups, sampler.n + 1), np.int64)
-
-    def one(r):
-        weights = np.empty((each, sampler.network.n_weights), np.int8)
-        for group in range(r * GROUPS, (r + 1) * GROUPS):
-            counts = visits[group], tests[group], test_sum[group]
-            sampler.draw_uniform(r, weights, group * each, *counts)
-        return weights[-1]
-
-    last = np.array(list(sampler.pool.map(one, range(len(sampler.sets)))))
-    counts = {"visits": visits, "tests": tests, "test_sum": test_sum}
-    sampler.checkpoint.add(lambda: counts | {"last": pack_weights(last)}, dict)
-    return Uniform(**counts), last
+    groups = flat.sets * GROUPS
+    found = flat.chains.draw(groups, -(-draws // groups))
+    return Uniform(found.visits, found.tests, found.test_sum), found.last
 
 
-class Learned:
-    """The learning stage, and its record: ln f after each step (steps, W), and flatness (W)."""
-
-    def __init__(self, sampler: FlatHistogram, ladder: Ladder):
-        self._sampler, self._ladder = sampler, ladder
-
-    def learn(self, bounds: list[tuple[int, int]]) -> np.ndarray:
-        """``learn`` in the windows given; their ln weights (W, n + 1)."""
-        log_weight, self.ln_f, self.flatness = learn(self._sampler, bounds, self._ladder)
-        return log_weight
-
-
-def learn(
-    sampler: FlatHistogram, bounds: list[tuple[int, int]], ladder: Ladder
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wang-Landau from the warm start: sets update their own weights, then all take the mean.
-
-    Updates are spaced so that A has had a chance to change between them, and the first ln f is such
-    that a window's weights change by about one nat while A is being forgotten: larger steps only
-    undo what the warm start knows.
-
-    Returns:
-        ln weights (W, n + 1), ln f after each step (steps, W), and the last flatness (W,).
-    """
-    p = sampler.parameters
-    progress = Progress("rewl, learning stage", "steps")
-    low = np.array([window[0] for window in bounds])
-    inside = sampler.inside(bounds)
-    weight = sampler.window_weights(ladder.log_p, bounds)
-    populated = inside & np.isfinite(ladder.log_p)
-    rate = np.array([np.nanmean(ladder.change_rate[a : b + 1]) for a, b in bounds])
-    memory = ladder.longest_memory(bounds)
-    interval = np.clip(np.rint(1 / np.maximum(rate, 1e-9)), 1, 1000).astype(np.int64)
-    first = np.minimum(1.0, interval / memory)
-    ln_f = first.copy()
-    updates = 1 / first  # of each bin, as if earlier ones had led to the warm start
-    visits = np.zeros(inside.shape)
-    flatness = np.zeros(len(low))
-    rounds, moves = 2 * ROUNDS_A_SWEEP, sampler.share(memory)
-    most = max(1, int(p.learning_sweeps / 2))
-    history = []
-    for done in range(1, most + 1):
-        own = [Windows(weight.copy(), low, ln_f, interval) for _ in sampler.sets]
-        tallies = sampler.run(own, rounds, moves)
-        visits += sum(t.visits for t in tallies)
-        populated |= visits > 0
-        updates += rounds * moves / interval / populated.sum(axis=1)
-        for w in range(len(low)):
-            bins = inside[w]
-            weight[w, bins] = np.mean(
-                [o.log_weight[w, bins] - o.log_weight[w, bins].mean() for o in own], axis=0
-            )
-            counted = visits[w, populated[w]]
-            flatness[w] = counted.min() / counted.mean()
-            if flatness[w] >= p.flatness and ln_f[w] > 1 / updates[w]:
-                ln_f[w] /= 2
-                visits[w] = 0
-            if 0 < ln_f[w] < 1 / updates[w] or ln_f[w] < first[w] / 2:
-                ln_f[w] = 1 / updates[w]
-        history.append(ln_f.copy())
-        note = f"largest ln f {ln_f.max():.2g}, least flatness {flatness.min():.2f}"
-        progress.update(done, most, note)
-        if (ln_f <= first / 2**p.halvings).all():
-            break
-    return weight, np.array(history), flatness
-
-
-def _complaints(parameters: Parameters, production: Production) -> list[str]:
-    """What a run lacks to count as converged, in words; nothing if it did.
+def _judge(parameters: Parameters, production: Production) -> list[Criterion]:
+    """What a run has to show to count as converged.
 
     The wanted standard errors of ln V and of the accuracy; no drift of ln V from the first half of
-    production to the second; and the criteria of ``Production.complaints``. Where A = n was not
-    found, the errors are judged at the highest A that was.
+    production to the second; and the general criteria. Where A = n was not found, the errors are
+    judged at the highest A that was.
     """
-    said = []
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
-    error = production.stderr()[top]
     wanted = max(parameters.ln_v_error * abs(production.log_p[top]), _ENOUGH_NATS)
-    if not error <= wanted:
-        said.append(f"standard error of ln V {error:.3g} nats, wanted {wanted:.3g}")
-    error = production.accuracy_stderr()[top]
-    if not error <= parameters.accuracy_error:
-        said.append(
-            f"standard error of the accuracy {error:.3g}, wanted {parameters.accuracy_error:.3g}"
-        )
-    said += production.drift_complaints(lambda log_p: log_p[top], "ln V")
-    return said + production.complaints()
+    return [
+        VOLUME_ERROR.judge(production.stderr()[top], wanted),
+        ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),
+        drift_criterion(production, lambda log_p: log_p[top]),
+        *general_criteria(production),
+    ]
 
 
-def _result(problem, moves, bounds, uniform, ladder, learned, production, complaints):
-    n, n_weights = len(problem.y_train), problem.network.n_weights
+def _result(
+    system: Classification,
+    moves: int,
+    settled: Settled,
+    uniform: Uniform,
+    ladder: Ladder,
+    produced: Produced,
+) -> xr.Dataset:
+    production, bounds = produced.production, settled.bounds
     log_p, log_p_stderr = production.log_p, production.stderr()
     accuracy, accuracy_stderr = production.accuracy, production.accuracy_stderr()
-    reached = np.isfinite(log_p[n])
+    n = system.grid.size - 1
+    reached = bool(np.isfinite(log_p[n]))
+    found = GOAL_FOUND.judge(bounds[-1][1], n)._replace(met=reached)
+    criteria = [found, *produced.criteria]
     result = common_result(
         test_accuracy=accuracy[n],
         test_accuracy_stderr=accuracy_stderr[n],
         log_volume=log_p[n] if reached else np.nan,
         log_volume_stderr=log_p_stderr[n] if reached else np.nan,
-        converged=not complaints,
-        verdict="not converged: " + "; ".join(complaints) if complaints else "converged",
+        converged=all(criterion.met for criterion in criteria),
+        verdict=verdict(criteria),
         moves=moves,
         guesses=int(uniform.visits.sum()),
     )
-    test_counts = sum(t.test_counts for block in production.blocks for t in block)
-
-    def over(dim, values, long_name, units):
-        return (dim, np.asarray(values), {"long_name": long_name, "units": units})
-
+    test_counts = sum(block.test_counts.sum(axis=0) for block in production.blocks)
+    learned = settled.learned
+    over = described
     nan_if_unseen = np.where(np.isfinite(log_p), log_p_stderr, np.nan)
     return result.assign_coords(
-        A=over("A", np.arange(n + 1), "training examples classified correctly", "1"),
+        A=over("A", np.arange(n + 1), "training examples classified correctly"),
         test_correct=over(
-            "test_correct", np.arange(len(test_counts)), "test examples classified correctly", "1"
+            "test_correct", np.arange(len(test_counts)), "test examples classified correctly"
         ),
     ).assign(
-        log_g=over("A", log_p + n_weights * np.log(2), "ln density of states", "nat"),
+        log_g=over("A", log_p + system.space.log_total, "ln density of states", "nat"),
         log_g_stderr=over("A", nan_if_unseen, "standard error of log_g", "nat"),
-        accuracy_given_A=over("A", accuracy, "mean test accuracy at A", "1"),
-        accuracy_given_A_stderr=over(
-            "A", accuracy_stderr, "standard error of accuracy_given_A", "1"
-        ),
-        tests_at_A=over("A", production.tests, "test evaluations at A", "1"),
-        test_counts=over("test_correct", test_counts, "test evaluations at the highest A", "1"),
-        window_low=over("window", [w[0] for w in bounds], "lowest A of the window", "1"),
-        window_high=over("window", [w[1] for w in bounds], "highest A of the window", "1"),
+        accuracy_given_A=over("A", accuracy, "mean test accuracy at A"),
+        accuracy_given_A_stderr=over("A", accuracy_stderr, "standard error of accuracy_given_A"),
+        tests_at_A=over("A", production.tests, "test evaluations at A"),
+        test_counts=over("test_correct", test_counts, "test evaluations at the highest A"),
+        window_low=over("window", [low for low, _ in bounds], "lowest A of the window"),
+        window_high=over("window", [high for _, high in bounds], "highest A of the window"),
         **production.diagnostics(),
         log_volume_drift=over(
             (),
             production.drift(lambda values: values[n]) if reached else np.nan,
             "change of the log-volume between the halves of production, in standard errors",
-            "1",
         ),
-        flatness=over("window", learned.flatness, "least over mean visits, last of learning", "1"),
+        flatness=over("window", learned.flatness, "least over mean visits, last of learning"),
         ln_f=over(("learning_step", "window"), learned.ln_f, "modification factor", "nat"),
         log_volume_integrated=over(
             (),
             _integrate(n, uniform, ladder),
             "log-volume by thermodynamic integration of the exploratory pass, a rough check",
             "nat",
+        ),
+        state_correct=over("state", produced.top.levels, "A of the state"),
+        state_weights=over(
+            ("state", "byte"),
+            system.space.encode(produced.top.weights),
+            "weights of the state, one bit each, 1 for +1",
         ),
     )
 

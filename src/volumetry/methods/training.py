@@ -36,7 +36,6 @@ from volumetry.parameters import check_choices, parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
-from volumetry.weights.binary import pack_weights
 
 SELECTIONS = ("first_fit", "final", "best_validation")
 
@@ -378,7 +377,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
     }
     own["weights"] = (
         ("network", "weight_byte"),
-        pack_weights(weights),
+        problem.space.encode(weights),
         {"long_name": "selected state, one bit a weight, 1 for +1 (numpy.packbits)", "units": "1"},
     )
     return common_result(

@@ -1,1 +1,2 @@
-"""A study watched while it runs: what is finished, what runs, how long it will take."""
+"""A study watched while it runs, from the files in its folder alone: what is finished, what runs,
+how long it will take. Imports ``report``, ``results`` and what is below; nothing imports it."""

@@ -5,8 +5,9 @@ import time
 from volumetry.monitor import words
 from volumetry.monitor.state import UNREADABLE, Snapshot
 from volumetry.report import offline
-from volumetry.report.charts import style
+from volumetry.report.catalogue import CHARTS
 from volumetry.report.page import INTERVALS, sections
+from volumetry.report.style import style
 
 _CHARTS = {
     "advantage": ["advantage"],
@@ -27,7 +28,7 @@ def render(snapshot: Snapshot, reload: float) -> str:
     """
     study = snapshot.study
     shown = [
-        name
+        CHARTS[name]
         for name, needed in _CHARTS.items()
         if study is not None and any(study[each].notnull().any() for each in needed)
     ]

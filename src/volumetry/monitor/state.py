@@ -20,7 +20,9 @@ import yaml
 
 from volumetry.errors import DataError
 from volumetry.results import seconds
-from volumetry.results.aggregate import DIMS, combine, read_run, status
+from volumetry.results.aggregate import combine
+from volumetry.results.run_files import DIMS, read_run
+from volumetry.results.views import status
 from volumetry.runtime.progress import Line, parse
 from volumetry.study.grid import Run, grid
 

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from volumetry.monitor.state import STATES, UNREADABLE, Job, Snapshot
-from volumetry.results.aggregate import TRAINED
+from volumetry.results.roles import TRAINED
+from volumetry.results.views import cases
 
 _QUANTITIES = {
     "test_accuracy_mean": ("test accuracy", ".3f"),
@@ -121,21 +122,19 @@ def curves(study: xr.Dataset | None) -> Iterator[Curves]:
     """Means over the finished replicates; an asterisk marks what rests on an unconverged run."""
     if study is None:
         return
-    for dataset in study["dataset"].values:
-        for architecture in study["architecture"].values:
-            part = study.sel(dataset=dataset, architecture=architecture)
-            present = part["converged"].notnull().any(["replicate", "sampler"])
-            part = part.isel(n=present.values).transpose("sampler", "n", ...)
-            rows = [
-                (quantity, str(sampler), [_number(*pair, form) for pair in zip(values, good)])
-                for name, (quantity, form) in _QUANTITIES.items()
-                for sampler, values, good in zip(
-                    part["sampler"].values, part[name].values, part[f"{name}_converged"].values
-                )
-                if np.isfinite(values).any() and (name != "advantage" or sampler in TRAINED)
-            ]
-            if rows:
-                yield Curves(f"{dataset} · {architecture}", part["n"].values.tolist(), rows)
+    for dataset, architecture, part in cases(study):
+        present = part["converged"].notnull().any(["replicate", "sampler"])
+        part = part.isel(n=present.values).transpose("sampler", "n", ...)
+        rows = [
+            (quantity, str(sampler), [_number(*pair, form) for pair in zip(values, good)])
+            for name, (quantity, form) in _QUANTITIES.items()
+            for sampler, values, good in zip(
+                part["sampler"].values, part[name].values, part[f"{name}_converged"].values
+            )
+            if np.isfinite(values).any() and (name != "advantage" or sampler in TRAINED)
+        ]
+        if rows:
+            yield Curves(f"{dataset} · {architecture}", part["n"].values.tolist(), rows)
 
 
 def _number(value: float, converged: float, form: str) -> str:

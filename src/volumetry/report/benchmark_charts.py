@@ -7,7 +7,9 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.benchmark_tables import SCALES
-from volumetry.report.theme import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION, themed
+from volumetry.report.style import style
+from volumetry.report.theme import themed
+from volumetry.study.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
 _ENGINE, _PLAIN = "this package", "plain torch"
 _NUMBER = "datum.value < 1000 ? format(datum.value, '~g') : format(datum.value, '~s')"
@@ -72,7 +74,7 @@ def guesses(result: xr.Dataset) -> alt.TopLevelMixin:
 def training(result: xr.Dataset) -> alt.TopLevelMixin:
     """Network-epochs a second of gd, sgd and sam, networks together and one at a time."""
     rows = table(result, "network_epochs_per_second")
-    rows["method"] = rows["method"].str.upper()
+    rows["method"] = [style(method).label for method in rows["method"]]
     panels = []
     for side, part in rows.groupby("train_side"):
         base = alt.Chart(part).encode(

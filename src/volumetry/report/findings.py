@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from volumetry.report.charts import style
-from volumetry.results.aggregate import TRAINED, status
+from volumetry.report.style import style
+from volumetry.results.roles import REFERENCE, TRAINED
+from volumetry.results.views import cases, status
 
 NO_ADVANTAGE = (
     "The advantage is not defined in this study: it needs the test accuracy of a trained network "
-    "(gd, sgd or sam) and that of the typical interpolator (rewl) at the same n."
+    f"({', '.join(TRAINED[:-1])} or {TRAINED[-1]}) and that of the typical interpolator "
+    f"({REFERENCE}) at the same n."
 )
 
 
@@ -36,14 +38,13 @@ def headlines(study: xr.Dataset) -> list[str]:
 
 def _with_advantage(study: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
     """(subject of the sentence, part of the study) for the first trained sampler of each case."""
-    for dataset in study["dataset"].values:
-        for architecture in study["architecture"].values:
-            for sampler in (s for s in TRAINED if s in study["sampler"].values):
-                part = study.sel(dataset=dataset, architecture=architecture, sampler=sampler)
-                if part["advantage"].notnull().any():
-                    subject = f"On {dataset}, {architecture}, the advantage of "
-                    yield f"{subject}{style(sampler).label} over the typical interpolator", part
-                    break
+    for dataset, architecture, case in cases(study):
+        for sampler in (s for s in TRAINED if s in study["sampler"].values):
+            part = case.sel(sampler=sampler)
+            if part["advantage"].notnull().any():
+                subject = f"On {dataset}, {architecture}, the advantage of "
+                yield f"{subject}{style(sampler).label} over the typical interpolator", part
+                break
 
 
 def _verb(part: xr.Dataset) -> str:

@@ -8,57 +8,13 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report import findings, offline
-from volumetry.report.charts import draw_chart, shown, style
-from volumetry.results.aggregate import status
-
-_TEXT = {
-    "advantage": (
-        "The advantage of training over the typical interpolator",
-        "Test accuracy of networks found by gradient descent minus that of a typical network among "
-        "all those that fit the same training set. Zero (black line) means that training is worth "
-        "no more than a random fit; a curve that comes down to it is the diminishing advantage.",
-    ),
-    "test_accuracy": (
-        "Test accuracy",
-        "Accuracy on the test set of networks that classify all n training examples correctly. "
-        "Guess & Check and the random interpolator sample the same networks in two ways and should "
-        "agree where Guess & Check finds any.",
-    ),
-    "log_volume": (
-        "Log-volume of the fitting set",
-        "Natural logarithm of the fraction of all weight settings that fit the training set; "
-        "e^−100 is about 1 in 10^43. Each green mark is one run of Guess & Check, beside a small "
-        "cross for the random interpolator on the same training subset; a triangle is a run "
-        "without a hit, and the true value lies below it.",
-    ),
-    "volume_slope": (
-        "Two measurements of one thing",
-        "Each further example shrinks the fitting set by the chance that a random interpolator "
-        "gets it right. So the slope of the log-volume (steps between successive n; the first "
-        "starts at n = 0) must follow −ln Qr (points): a step lies between the points at its two "
-        "ends, or slightly above.",
-    ),
-    "error_bound": (
-        "What the volume alone promises",
-        "With 95 % confidence over training sets of independent examples, the mean error of the "
-        "random interpolator is at most 1 − (0.05 V)^(1/n): the larger the volume of the fits, the "
-        "better they must generalise. The bound knows nothing of the test set; below it stands the "
-        "error measured there. Training subsets here are class-balanced, which the theorem does "
-        "not ask for.",
-    ),
-    "accuracy_tails": (
-        "How rare are trained networks among all that fit?",
-        "For each accuracy q, the fraction of the fitting weight settings that do at least as well "
-        "on the test set (lines, darker for larger n), measured by the joint density of states. "
-        "The marks are the networks that training found (means of a run): the lower they lie, the "
-        "less a random fit could have been one of them.",
-    ),
-}
+from volumetry.report.catalogue import MARKS, Chart, of_study
+from volumetry.report.charts import draw_chart
+from volumetry.report.style import style
+from volumetry.results.views import cases, status
 
 INTERVALS = (
-    "Bars and bands are 95 % intervals over replicates (Student t); where there is one replicate, "
-    "of the noise of its runs alone. Hollow marks and dashed steps rest on a run that did not "
-    "converge. Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
+    f"{MARKS} Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
 )
 
 
@@ -79,7 +35,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
     }
     charts = [
         section | {"finding": agreement.get(section["name"], "")}
-        for section in sections(study, shown(study))
+        for section in sections(study, of_study(study["sampler"].values))
     ]
     return offline.render(
         "page.html.j2",
@@ -99,16 +55,16 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
     )
 
 
-def sections(study: xr.Dataset, names: Iterable[str]) -> list[dict]:
-    """Name, title, caption and chart of each of ``names``, for ``offline.render``."""
+def sections(study: xr.Dataset, charts: Iterable[Chart]) -> list[dict]:
+    """What ``offline.render`` takes: name, title and caption of each chart, and the chart drawn."""
     return [
         {
-            "name": name,
-            "title": _TEXT[name][0],
-            "caption": _TEXT[name][1],
-            "chart": draw_chart(name, study),
+            "name": chart.name,
+            "title": chart.title,
+            "caption": chart.caption,
+            "chart": draw_chart(chart.name, study),
         }
-        for name in names
+        for chart in charts
     ]
 
 
@@ -132,14 +88,12 @@ def _sizes(study: xr.Dataset, dataset: str) -> list[int]:
 
 def _groups(study: xr.Dataset):
     """(dataset, architecture, n, sampler label), part for each group of runs there is."""
-    for dataset in study["dataset"].values:
-        for architecture in study["architecture"].values:
-            for n in _sizes(study, dataset):
-                for sampler in study["sampler"].values:
-                    cell = {"dataset": dataset, "architecture": architecture, "n": n}
-                    part = study.sel(**cell, sampler=sampler)
-                    if part["converged"].notnull().any():
-                        yield (dataset, architecture, n, style(sampler).label), part
+    for dataset, architecture, case in cases(study):
+        for n in _sizes(study, dataset):
+            for sampler in study["sampler"].values:
+                part = case.sel(n=n, sampler=sampler)
+                if part["converged"].notnull().any():
+                    yield (dataset, architecture, n, style(sampler).label), part
 
 
 def _numbers(study: xr.Dataset) -> list[tuple]:

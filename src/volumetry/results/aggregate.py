@@ -1,8 +1,8 @@
 """One Dataset for a study, from the files of its runs.
 
 Variables over (dataset, architecture, n, replicate, sampler), NaN where the study has no such run:
-``CELL_VARIABLES`` and ``verdict`` (text) and ``seed``. Summaries over replicates, with ``_low``
-and ``_high`` ends of 95 % intervals (``statistics.replicate_interval``):
+``run_files.CELL_VARIABLES``, ``verdict`` (text) and ``seed``. Summaries over replicates, with
+``_low`` and ``_high`` ends of 95 % intervals (``statistics.replicate_interval``):
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)
     advantage                             (dataset, architecture, n, sampler)
@@ -30,47 +30,16 @@ censored one out would bias it.
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-import netCDF4
 import numpy as np
 import xarray as xr
-from scipy.special import logsumexp
 
 from volumetry.errors import DataError
 from volumetry.results import statistics
-from volumetry.study import registry
+from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
+from volumetry.results.summaries import summarise
 from volumetry.study.registry import METHODS
-
-DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
-TRAINED = [name for name, method in METHODS.items() if method.kind == registry.TRAINED]
-"""The samplers whose advantage over the random interpolator is the question."""
-
-CELL_VARIABLES = {
-    "test_accuracy": ("test accuracy at A = n", "1"),
-    "test_accuracy_stderr": ("standard error of the test accuracy", "1"),
-    "log_volume": ("log-volume ln Pr[A = n]", "nat"),
-    "log_volume_stderr": ("standard error of the log-volume", "nat"),
-    "log_volume_upper": ("95 % upper limit of a censored log-volume", "nat"),
-    "log_volume_low": ("lower end of the Clopper-Pearson interval of the log-volume", "nat"),
-    "log_volume_high": ("upper end of the Clopper-Pearson interval of the log-volume", "nat"),
-    "converged": ("1 if the run met its convergence criteria, else 0", "1"),
-    "moves": ("Markov chain moves made", "1"),
-    "guesses": ("independent uniform draws made", "1"),
-    "epochs": ("passes over the training set, summed over networks", "1"),
-    "hits": ("uniform draws that fitted the training set", "1"),
-    "n_networks": ("networks trained", "1"),
-    "n_fitted": ("networks trained that fitted the training set", "1"),
-    "round_trips": ("round trips of the replicas", "1"),
-    "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
-    "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
-    "joint_agreement": ("probability of a larger chi-squared of joint's g(A) against rewl's", "1"),
-}
-"""Numbers of each run: long_name and units."""
-
-ACCURACIES = np.linspace(0, 1, 201)
-"""Grid of test accuracies for the distribution of the interpolators."""
 
 _COORDINATES = {
     "dataset": "dataset",
@@ -171,7 +140,7 @@ def combine(
     spread("label_noise", ["dataset"], np.nan, float, long_name=name, units="1")
 
     _add_joint(study, runs, place)
-    _summarise(study)
+    summarise(study)
     study.attrs = {
         "title": "Volumetry study: trained networks against the typical interpolator",
         "Conventions": "CF-1.11",
@@ -215,60 +184,6 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mapping)
     )
 
 
-def read_run(path: str | os.PathLike) -> dict:
-    """Cell, numbers and attributes of one run.
-
-    Raises:
-        DataError: the file cannot be read, or is not that of a run.
-    """
-    try:
-        # Not through xarray, which takes three times as long: a study has thousands of runs.
-        with netCDF4.Dataset(path) as file:
-            file.set_auto_maskandscale(False)
-            run = {_shared(name): _shared(file.getncattr(name)) for name in file.ncattrs()}
-            found = file.variables
-            run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
-            if "log_g" in found and "n_weights" in run:
-                total = logsumexp(found["log_g"][...])
-                run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
-            if "reference_agreement" in found:
-                run["joint_agreement"] = found["reference_agreement"][...].item()
-                run["_joint"] = _read_joint(found, int(run["n_test"]))
-            if "fitted" in found:
-                fitted = found["fitted"][...]
-                run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
-    except (OSError, ValueError, RuntimeError, LookupError) as error:
-        raise DataError(
-            f"{path}: cannot be read as the file of a run ({error}); delete it and run again"
-        ) from None
-    missing = [name for name in (*DIMS, "verdict") if name not in run]
-    missing += [name for name in ("test_accuracy", "converged") if name not in run]
-    if missing:
-        raise DataError(f"{path}: not the file of a run, it lacks {', '.join(missing)}")
-    return run | {"n": int(run["n"]), "replicate": int(run["replicate"])}
-
-
-def _shared(value):
-    """Text as one object for all runs: most of what they say is the same, and it may be long."""
-    return sys.intern(value) if isinstance(value, str) else value
-
-
-def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:
-    """Tail volumes by sampler, and the distribution of the accuracy, of a run of joint."""
-    samplers = file["network_sampler"][...]
-    tails, errors = file["tail_log_volume"][...], file["tail_log_volume_stderr"][...]
-    by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
-    low, log_p = file["hits_low"][...], file["log_p_given_fit"][...]
-    # Density over accuracy, so that bins of any width compare.
-    density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
-    centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
-    known = np.isfinite(density)
-    values = np.full(len(ACCURACIES), np.nan)
-    if known.any():
-        values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
-    return {"tails": by_sampler, "density": values}
-
-
 def _ordered(seen: list[str], wanted: Sequence[str] | None, kind: str) -> list[str]:
     if wanted is None:
         return seen
@@ -302,138 +217,3 @@ def _decoded(text: str):
         return json.loads(value)
     except (TypeError, ValueError):
         return value
-
-
-def status(study: xr.Dataset) -> xr.DataArray:
-    """For each run 'converged', 'censored' (Guess & Check without a hit) or 'not converged'.
-
-    Empty where the study has no such run.
-    """
-    words = xr.where(study["converged"] == 1, "converged", "not converged")
-    words = xr.where(study["log_volume_upper"].notnull(), "censored", words)
-    return words.where(study["converged"].notnull(), "")
-
-
-def _only(study: xr.Dataset, sampler: str) -> xr.Dataset:
-    """The numbers of one sampler; all NaN if the study does not have it."""
-    numbers = study[list(CELL_VARIABLES)]
-    return numbers.reindex(sampler=[sampler]).isel(sampler=0, drop=True)
-
-
-def _summarise(study: xr.Dataset) -> None:
-    """Add the differences and the means over replicates to ``study``."""
-
-    def put(name: str, values: xr.DataArray, long_name: str, units: str = "1") -> None:
-        study[name] = values.assign_attrs(long_name=long_name, units=units)
-
-    def put_mean(name, values, stderr, converged, quantity, units="1") -> None:
-        interval = statistics.replicate_interval(values, stderr)
-        put(name, interval["mean"], f"{quantity}, mean over replicates", units)
-        put(f"{name}_low", interval["low"], f"{quantity}, lower end of the 95 % interval", units)
-        put(f"{name}_high", interval["high"], f"{quantity}, upper end of the 95 % interval", units)
-        put(f"{name}_replicates", interval["replicates"], f"{quantity}, replicates that enter")
-        flag = converged.min("replicate").where(interval["replicates"] > 0)
-        put(
-            f"{name}_converged", flag, f"{quantity}, 1 if every run it is made of converged, else 0"
-        )
-
-    rewl, guesses = _only(study, "rewl"), _only(study, "guess_and_check")
-
-    quantity = "test accuracy at A = n"
-    accuracy, stderr = study["test_accuracy"], study["test_accuracy_stderr"]
-    put_mean("test_accuracy_mean", accuracy, stderr, study["converged"], quantity)
-
-    censored = study["log_volume_upper"].notnull().any("replicate")
-    log_volume = study["log_volume"].where(~censored)
-    put_mean(
-        "log_volume_mean",
-        log_volume,
-        study["log_volume_stderr"],
-        study["converged"],
-        "log-volume",
-        "nat",
-    )
-
-    quantity = "advantage: test accuracy over that of rewl, paired by replicate"
-    advantage, stderr = statistics.difference(
-        accuracy, rewl["test_accuracy"], stderr, rewl["test_accuracy_stderr"]
-    )
-    advantage = advantage.where(study["sampler"] != "rewl")
-    converged = np.minimum(study["converged"], rewl["converged"])
-    put("advantage_replicate", advantage, quantity)
-    put("advantage_replicate_stderr", stderr.where(advantage.notnull()), f"error of {quantity}")
-    put_mean("advantage", advantage, stderr, converged, quantity)
-
-    sizes = study["n"].where(study["advantage"].notnull())
-    first, last = sizes.min("n"), sizes.max("n")
-
-    def at(size: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
-        return values.where((study["n"] == size) & (first < last)).sum("n", min_count=1)
-
-    change, stderr = statistics.difference(
-        at(last, advantage), at(first, advantage), at(last, stderr), at(first, stderr)
-    )
-    put("advantage_change_first_n", first, "smallest n with an advantage")
-    put("advantage_change_last_n", last, "largest n with an advantage")
-    put_mean(
-        "advantage_change",
-        change,
-        stderr,
-        np.minimum(at(first, converged), at(last, converged)),
-        "advantage at the largest n minus that at the smallest",
-    )
-
-    quantity = "-d ln V/dn from the next smaller n, 0 included, to this n"
-    slope = statistics.log_volume_slope(
-        rewl["log_volume"], rewl["log_volume_stderr"], rewl["converged"]
-    )
-    put("log_volume_slope", slope["slope"], quantity, "nat")
-    put("log_volume_slope_stderr", slope["stderr"], f"standard error of {quantity}", "nat")
-    put("log_volume_slope_start", slope["start"], "the smaller n of log_volume_slope")
-    put_mean(
-        "log_volume_slope_mean",
-        slope["slope"],
-        slope["stderr"],
-        slope["converged"],
-        quantity,
-        "nat",
-    )
-
-    quantity = "-ln of the test accuracy of rewl"
-    value, stderr = statistics.minus_log(rewl["test_accuracy"], rewl["test_accuracy_stderr"])
-    put("minus_log_accuracy", value, quantity, "nat")
-    put("minus_log_accuracy_stderr", stderr, f"standard error of {quantity}", "nat")
-    put_mean("minus_log_accuracy_mean", value, stderr, rewl["converged"], quantity, "nat")
-
-    quantity = "log-volume of guess_and_check minus that of rewl"
-    value, stderr = statistics.difference(
-        guesses["log_volume"],
-        rewl["log_volume"],
-        guesses["log_volume_stderr"],
-        rewl["log_volume_stderr"],
-    )
-    put("volume_difference", value, quantity, "nat")
-    put("volume_difference_stderr", stderr, f"standard error of {quantity}", "nat")
-    put("volume_z", value / stderr, f"{quantity}, in standard errors")
-
-    def put_z(name: str, a: xr.Dataset, b: xr.Dataset, variable: str, quantity: str) -> None:
-        error = f"{variable}_stderr"
-        value, stderr = statistics.difference(a[variable], b[variable], a[error], b[error])
-        put(name, value / stderr, f"{quantity}, in standard errors")
-
-    exact, joint = _only(study, "enumerate"), _only(study, "joint")
-    put_z("enumerate_volume_z", rewl, exact, "log_volume", "log-volume of rewl minus the exact one")
-    quantity = "test accuracy of joint minus that of rewl"
-    put_z("joint_accuracy_z", joint, rewl, "test_accuracy", quantity)
-    put("slope_agrees", statistics.slope_agrees(study), "whether -d ln V/dn meets -ln Qr")
-
-    # The bound is about labels as they are drawn; with label noise, so is the error beside it.
-    noise, classes = study["label_noise"], study["n_classes"]
-    quantity = f"upper bound ({statistics.CONFIDENCE:.0%}) on the error of the random interpolator"
-    bound = statistics.gibbs_error_bound(rewl["log_volume"], study["n"])
-    stderr = (1 - bound) * rewl["log_volume_stderr"] / study["n"]
-    put_mean("error_bound", bound, stderr, rewl["converged"], quantity)
-    error = 1 - (1 - noise) * rewl["test_accuracy"] - noise / classes
-    stderr = (1 - noise) * rewl["test_accuracy_stderr"]
-    quantity = "error of the random interpolator on labels as noisy as those of the training set"
-    put_mean("gibbs_error", error, stderr, rewl["converged"], quantity)

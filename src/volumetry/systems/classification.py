@@ -1,10 +1,19 @@
-"""What is measured: a network and the examples that define A and Q."""
+"""Classification: how many training examples weights get right, and how many test examples.
+
+A counts the correct training examples, 0..n, and weights fit where A = n; Q is the fraction of the
+N test examples that are correct, and their number is the test score.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from volumetry.engines.memory import walker_bytes
 from volumetry.networks import Network
+from volumetry.networks.forward import count_correct
+from volumetry.systems.grid import Grid
+from volumetry.weights.binary import BinaryWeights
 
 
 @dataclass(frozen=True)
@@ -26,3 +35,89 @@ class Problem:
     y_test: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
+
+    @property
+    def space(self) -> BinaryWeights:
+        """The space of the network's weights."""
+        return BinaryWeights(self.network.n_weights)
+
+
+class Levels(NamedTuple):
+    """How A and the test score make a level, for kernels.
+
+    level = (A - base) * bins + (test score) // width; with one bin, the test set is not looked at.
+
+    Attributes:
+        base: the lowest A.
+        bins: bins of the test score.
+        width: test scores of a bin.
+    """
+
+    base: int
+    bins: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A ``System`` of binary weights: levels of A, or of A and the test score.
+
+    Attributes:
+        problem: the network and its examples.
+        levels: how A and the test score make a level.
+        grid: over A, its coordinate; over A and the bins of the test score, the bin is.
+    """
+
+    problem: Problem
+    levels: Levels
+    grid: Grid
+
+    @classmethod
+    def over_correct(cls, problem: Problem) -> "Classification":
+        """One axis: A from 0 to n."""
+        a = np.arange(len(problem.y_train) + 1)
+        return cls(problem, Levels(0, 1, 1), Grid(a, a == a[-1]))
+
+    @classmethod
+    def over_accuracy(cls, problem: Problem, band: int, bins: int) -> "Classification":
+        """Two axes: A from n - ``band`` to n, and the test score in at most ``bins`` bins."""
+        n, scores = len(problem.y_train), len(problem.y_test) + 1
+        width = -(-scores // bins)
+        bins = -(-scores // width)
+        base = max(0, n - band)
+        a, coordinate = np.divmod(np.arange((n + 1 - base) * bins), bins)
+        return cls(problem, Levels(base, bins, width), Grid(coordinate, a == n - base))
+
+    @property
+    def space(self) -> BinaryWeights:
+        """The space of the network's weights."""
+        return self.problem.space
+
+    @property
+    def largest_score(self) -> int:
+        """N, the number of test examples."""
+        return len(self.problem.y_test)
+
+    @property
+    def tests_every(self) -> int:
+        """Rounds between tests of all walkers such that tests do not cost most of the time.
+
+        A full evaluation of the test set takes as long as some N / (9 n) rounds of one window. Odd.
+        """
+        return self.largest_score // (2 * len(self.problem.y_train)) | 1
+
+    def level(self, correct: int, score: int) -> int:
+        """The level of A and a test score."""
+        return (correct - self.levels.base) * self.levels.bins + score // self.levels.width
+
+    def observe(self, weights: np.ndarray) -> tuple[int, int]:
+        """Level and test score of weights (n_weights,), by the plain forward pass."""
+        p = self.problem
+        correct = count_correct(p.network, weights, p.x_train, p.y_train)
+        score = count_correct(p.network, weights, p.x_test, p.y_test)
+        return self.level(correct, score if self.levels.bins > 1 else 0), score
+
+    def walker_bytes(self) -> int:
+        """Memory that incremental evaluation takes for one walker."""
+        n_test = self.largest_score if self.levels.bins > 1 else 0
+        return walker_bytes(self.problem.network, len(self.problem.y_train), n_test)

@@ -1,18 +1,45 @@
-"""Weights in {-1, +1}: int8 arrays whose last axis is the weight."""
+"""Weights in {-1, +1} with the uniform measure."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def random_weights(n_weights: int, rng: np.random.Generator) -> np.ndarray:
-    """Uniform weights: int8, shape (n_weights,), each -1 or +1."""
-    return (2 * rng.integers(0, 2, n_weights, dtype=np.int8) - 1).astype(np.int8)
+@dataclass(frozen=True)
+class BinaryWeights:
+    """The corners of a cube: int8 arrays whose last axis is the weight, each -1 or +1.
 
+    A move flips an odd number of weights, and a walker makes an odd number of moves between two
+    looks at it: an even number would never change the parity of the number of weights -1.
 
-def pack_weights(weights) -> np.ndarray:
-    """One bit a weight, 1 for +1: ``np.packbits`` along the last axis of (..., n_weights)."""
-    return np.packbits(np.asarray(weights) > 0, axis=-1)
+    Attributes:
+        size: M, the number of weights.
+    """
 
+    size: int
 
-def unpack_weights(bits: np.ndarray, n_weights: int) -> np.ndarray:
-    """Weights, int8 (..., n_weights), from what ``pack_weights`` made of them."""
-    return 2 * np.unpackbits(bits, axis=-1, count=n_weights).astype(np.int8) - 1
+    @property
+    def log_total(self) -> float:
+        """ln of the number of weight settings, 2^M, nats."""
+        return float(self.size * np.log(2))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Uniform weights: int8, shape (size,)."""
+        return (2 * rng.integers(0, 2, self.size, dtype=np.int8) - 1).astype(np.int8)
+
+    def encode(self, weights) -> np.ndarray:
+        """One bit a weight, 1 for +1: ``np.packbits`` along the last axis of (..., size)."""
+        return np.packbits(np.asarray(weights) > 0, axis=-1)
+
+    def decode(self, code: np.ndarray) -> np.ndarray:
+        """Weights, int8 (..., size), from what ``encode`` made of them."""
+        return 2 * np.unpackbits(code, axis=-1, count=self.size).astype(np.int8) - 1
+
+    def flips(self, wanted: int) -> int:
+        """The odd number of weights that a move flips: ``wanted``, or as many as there can be."""
+        most = max(1, self.size - 1)
+        return min(wanted, most - 1 + most % 2)
+
+    def moves(self, wanted):
+        """``wanted`` moves, or one more, so that their number is odd."""
+        return wanted | 1

@@ -1,0 +1,99 @@
+"""The contract of the chains, and how a sampler gets hold of them."""
+
+from concurrent.futures import Executor
+from typing import Protocol
+
+import numpy as np
+
+from volumetry.chains.records import NO_TESTS, Advance, Draws, Schedule, Walkers, Windows
+from volumetry.systems.classification import Classification
+
+
+class Chains(Protocol):
+    """R walker sets of one system, with a random number for every (seed, set, window, step).
+
+    The weights of the walkers stay here, on whatever device; of them, the records say where they
+    stand. A call makes whole rounds: a call for each move would cost a thousand times as much.
+
+    Attributes:
+        system: what is measured.
+        sets: R.
+    """
+
+    system: Classification
+    sets: int
+
+    def bytes_needed(self, windows: int) -> int:
+        """Memory of this machine that a replica in each of so many windows takes, all sets."""
+        ...
+
+    def place(self, weights: np.ndarray, step: int = 0) -> Walkers:
+        """Put a walker into every window.
+
+        Args:
+            weights: (R, W, n_weights).
+            step: what random numbers go on from: beyond those used so far.
+        """
+        ...
+
+    def advance(
+        self,
+        walkers: Walkers,
+        windows: Windows,
+        rounds: int,
+        moves: np.ndarray,
+        tests: Schedule = NO_TESTS,
+    ) -> Advance:
+        """Make rounds: in each ``moves[w]`` moves in window w, then exchanges, then tests.
+
+        A move that is rejected, or that leaves the window, counts the current level again.
+        Exchanges join windows (0, 1), (2, 3), ... and (1, 2), (3, 4), ... in turn.
+
+        Args:
+            walkers: as the last ``place`` or ``advance`` left them.
+            moves: int64 (W,).
+            tests: none for a system that tests at every move.
+        """
+        ...
+
+    def draw(self, groups: int, each: int) -> Draws:
+        """Draw weights independently; group g has the draws numbered from g * ``each`` on.
+
+        Args:
+            groups: a multiple of R.
+        """
+        ...
+
+    def positions(self) -> np.ndarray:
+        """The weights of all walkers, as ``resume`` takes them."""
+        ...
+
+    def resume(self, walkers: Walkers, positions: np.ndarray) -> None:
+        """Go on from walkers whose weights ``positions`` told, perhaps in another process."""
+        ...
+
+
+def open_chains(
+    system: Classification,
+    flips: int,
+    sets: int,
+    seed: int,
+    pool: Executor | None = None,
+    device: str = "cpu",
+) -> Chains:
+    """The chains of a system on a device; what they give does not depend on it.
+
+    Args:
+        flips: weights flipped by a move.
+        sets: R.
+        seed: 64-bit key of the random numbers.
+        pool: where sets run side by side on the CPU; one after the other without.
+        device: cpu or cuda.
+    """
+    if device == "cpu":
+        from volumetry.chains.cpu import CpuChains
+
+        return CpuChains(system, flips, sets, seed, pool)
+    from volumetry.chains.gpu import GpuChains  # needs triton
+
+    return GpuChains(system, flips, sets, seed, device=device)

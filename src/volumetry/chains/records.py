@@ -1,0 +1,158 @@
+"""What goes into the chain and what comes out of it: documented arrays.
+
+R walker sets run side by side, each with a *replica* in each of W windows; replicas are exchanged
+between the windows of a set and never leave it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Walkers(NamedTuple):
+    """Where all walkers stand; their weights stay with the chains.
+
+    Attributes:
+        level: int64 (R, W): of each replica.
+        replica: int64 (R, W): which replica is in a window.
+        heading: int8 (R, W): -1 after a replica's visit to the lowest window, +1 after one to the
+            highest that followed it, 0 before either.
+        step: int64 (R, 1 + W): rounds made so far, and moves in each window; with the seed, the
+            whole random state.
+    """
+
+    level: np.ndarray
+    replica: np.ndarray
+    heading: np.ndarray
+    step: np.ndarray
+
+    @property
+    def next_step(self) -> int:
+        """A step beyond all that were used."""
+        return int(self.step.max())
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Level of the walker in each window: (R, W)."""
+        return np.take_along_axis(self.level, self.replica, axis=1)
+
+
+class Windows(NamedTuple):
+    """What the chain samples in each of W windows, the same for every set.
+
+    Attributes:
+        log_weight: float64 (W, levels): ln weight, -inf outside the window.
+        low: int64 (W): the lowest coordinate of the window.
+        ln_f: float64 (W): what a visit subtracts from the weight; 0 keeps the weights fixed.
+        interval: int64 (W): moves between such updates.
+    """
+
+    log_weight: np.ndarray
+    low: np.ndarray
+    ln_f: np.ndarray
+    interval: np.ndarray
+
+    @classmethod
+    def fixed(cls, log_weight: np.ndarray, low: np.ndarray) -> "Windows":
+        """Windows whose weights no visit changes."""
+        return cls(log_weight, low, np.zeros(len(low)), np.ones(len(low), np.int64))
+
+
+class Schedule(NamedTuple):
+    """When the chain evaluates the test score of a walker, at the end of a round.
+
+    Attributes:
+        low: where its level is at least this; None for nowhere.
+        every: and of all walkers every so many rounds; 0 for never.
+    """
+
+    low: int | None = None
+    every: int = 0
+
+
+NO_TESTS = Schedule()
+"""A chain that does not look at the test set between moves."""
+
+
+class Tally(NamedTuple):
+    """What the chain counts. All integers, so sums do not depend on their order.
+
+    Attributes:
+        visits: int64 (R, W, levels): moves after which a window was at a level.
+        trace: int32 (R, W, rounds): level at the end of each round.
+        changes: int64 (R, W, levels): moves that left a level for another.
+        accepted: int64 (R, W): moves accepted.
+        attempts, exchanges: int64 (R, W): with the next higher window.
+        round_trips: int64 (R, W): of each replica, lowest to highest window and back.
+        tests, test_sum: int64 (R, levels): tests made at a level, and the sum of their scores.
+        test_counts: int64 (R, N + 1): how often a test at the highest level had each score.
+    """
+
+    visits: np.ndarray
+    trace: np.ndarray
+    changes: np.ndarray
+    accepted: np.ndarray
+    attempts: np.ndarray
+    exchanges: np.ndarray
+    round_trips: np.ndarray
+    tests: np.ndarray
+    test_sum: np.ndarray
+    test_counts: np.ndarray
+
+
+class Advance(NamedTuple):
+    """What some rounds of the chain leave.
+
+    Attributes:
+        walkers: where they stand afterwards.
+        tally: what was counted.
+        log_weight: float64 (R, W, levels): the weights that each set ended with.
+        top: (R, n_weights): weights of the walker in the highest window of each set.
+    """
+
+    walkers: Walkers
+    tally: Tally
+    log_weight: np.ndarray
+    top: np.ndarray
+
+
+class Draws(NamedTuple):
+    """Independent draws from the measure of the weight space, in groups.
+
+    Attributes:
+        visits: int64 (groups, levels): draws at a level.
+        tests, test_sum: int64 (groups, levels): tests made at a level, and the sum of their scores.
+        last: (R, n_weights): a draw for each set to start from.
+    """
+
+    visits: np.ndarray
+    tests: np.ndarray
+    test_sum: np.ndarray
+    last: np.ndarray
+
+
+def new_walkers(sets: int, windows: int, step: int = 0) -> Walkers:
+    """Walkers that have not moved, replica w in window w."""
+    return Walkers(
+        np.zeros((sets, windows), np.int64),
+        np.tile(np.arange(windows), (sets, 1)),
+        np.zeros((sets, windows), np.int8),
+        np.full((sets, 1 + windows), step, np.int64),
+    )
+
+
+def new_tally(sets: int, windows: int, levels: int, largest_score: int, rounds: int) -> Tally:
+    """An empty tally."""
+    by_level = (sets, windows, levels)
+    return Tally(
+        visits=np.zeros(by_level, np.int64),
+        trace=np.zeros((sets, windows, rounds), np.int32),
+        changes=np.zeros(by_level, np.int64),
+        accepted=np.zeros((sets, windows), np.int64),
+        attempts=np.zeros((sets, windows), np.int64),
+        exchanges=np.zeros((sets, windows), np.int64),
+        round_trips=np.zeros((sets, windows), np.int64),
+        tests=np.zeros((sets, levels), np.int64),
+        test_sum=np.zeros((sets, levels), np.int64),
+        test_counts=np.zeros((sets, largest_score + 1), np.int64),
+    )

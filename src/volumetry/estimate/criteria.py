@@ -1,0 +1,210 @@
+"""When a run counts as converged: the criteria, their limits, and what is said of one not met."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from volumetry.estimate.production import Production
+
+
+class Criterion(NamedTuple):
+    """One thing that a run had to show.
+
+    Attributes:
+        name: what was judged.
+        value, limit: what it was, and what it had to be at least or at most.
+        met: whether it was.
+        complaint: what to say if it was not.
+    """
+
+    name: str
+    value: float
+    limit: float
+    met: bool
+    complaint: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is judged, and how.
+
+    Attributes:
+        name: what is judged, as tables call it.
+        complaint: the sentence about one that is not met, with ``{value}``, ``{limit}`` and what
+            else ``judge`` is given.
+        limit: NaN where it is a parameter of the run.
+        shown: the limit, as tables write it.
+        at_least: whether the value has to reach the limit, or else not to exceed it.
+        known: whether a value that is NaN counts as not met.
+    """
+
+    name: str
+    complaint: str
+    shown: str
+    limit: float = np.nan
+    at_least: bool = False
+    known: bool = False
+
+    def judge(self, value: float, limit: float | None = None, **words) -> Criterion:
+        """A value against the limit, or the one given."""
+        limit = self.limit if limit is None else limit
+        met = value >= limit if self.at_least else value <= limit
+        met = bool(met or (np.isnan(value) and not self.known))
+        said = self.complaint.format(value=value, limit=limit, **words)
+        return Criterion(self.name, float(value), float(limit), met, said)
+
+
+VOLUME_ERROR = Rule(
+    "standard error of ln V (`rewl`)",
+    "standard error of ln V {value:.3g} nats, wanted {limit:.3g}",
+    r"`ln_v_error` x \|ln V\|, or 0.05 nats if that is more",
+    known=True,
+)
+ACCURACY_ERROR = Rule(
+    "standard error of the interpolators' accuracy",
+    "standard error of the accuracy {value:.3g}, wanted {limit:.3g}",
+    "`accuracy_error`",
+    known=True,
+)
+TAIL_ERROR = Rule(
+    "standard error of each tail volume (`joint`)",
+    "standard error of a tail volume {value:.3g} nats, wanted {limit:.3g}",
+    "`tail_error`",
+    known=True,
+)
+DRIFT = Rule(
+    "change of ln V between the halves of production (`rewl`)",
+    "ln V drifted by {value:.1f} standard errors between the halves",
+    "3.5 standard errors",
+    limit=3.5,
+)
+EXCHANGE = Rule(
+    "exchanges accepted between neighbouring windows",
+    "windows {window} and {next} exchange at a rate of {value:.3g} only",
+    "5 %",
+    limit=0.05,
+    at_least=True,
+)
+SAMPLES = Rule(
+    "effective samples of A (or of the accuracy) in each window",
+    "window {window} has {value:.0f} effective samples, fewer than {limit}",
+    "40",
+    limit=40,
+    at_least=True,
+)
+R_HAT = Rule(
+    "split R-hat over the walkers of each window",
+    "walkers of window {window} differ, R-hat {value:.2f}",
+    "1.1",
+    limit=1.1,
+)
+AGREEMENT = Rule(
+    "agreement of neighbouring windows over what they share",
+    "windows {window} and {next} disagree where they overlap, p = {value:.1g}",
+    "p > 0.0001",
+    limit=1e-4,
+    at_least=True,
+)
+UNIFORM_AGREEMENT = Rule(
+    "agreement of the windows with the uniform draws (`rewl`)",
+    "windows and uniform draws disagree, p = {value:.1g}",
+    "p > 0.0001",
+    limit=1e-4,
+    at_least=True,
+)
+ROUND_TRIPS = Rule(
+    "round trips of replicas, where free diffusion makes more than 500",
+    "{value:.0f} round trips, where free diffusion makes {free:.0f}",
+    "1 % of that",
+    limit=0.01,
+    at_least=True,
+)
+UNKNOWN_FITS = Rule(
+    "share of the fits at accuracies that fewer than two walker sets met (`joint`)",
+    "a share of {value:.2g} of the fits is at accuracies that fewer than two walker sets met",
+    "10 %",
+    limit=0.1,
+)
+REFERENCE_AGREEMENT = Rule(
+    "g(A) of `joint` against that of `rewl`",
+    "g(A) differs from that of rewl, p = {value:.1g}",
+    "p > 0.0001",
+    limit=1e-4,
+    at_least=True,
+)
+GOAL_FOUND = Rule(
+    "weights with A = n (`rewl`)",
+    "no weight setting with A = n = {limit:.0f} was found, the highest A met is {value:.0f}",
+    "found",
+    at_least=True,
+)
+NETWORKS_REACHED = Rule(
+    "trained networks beyond every accuracy that was reached (`joint`)",
+    "{value:.0f} trained networks are beyond every accuracy that was reached",
+    "none",
+    limit=0,
+)
+
+RULES = (
+    GOAL_FOUND,
+    VOLUME_ERROR,
+    ACCURACY_ERROR,
+    TAIL_ERROR,
+    DRIFT,
+    EXCHANGE,
+    SAMPLES,
+    R_HAT,
+    AGREEMENT,
+    UNIFORM_AGREEMENT,
+    ROUND_TRIPS,
+    UNKNOWN_FITS,
+    REFERENCE_AGREEMENT,
+    NETWORKS_REACHED,
+)
+"""Every criterion of the samplers that use Markov chains."""
+
+_EXPECTED_TRIPS = 500
+
+
+def general_criteria(production: Production) -> list[Criterion]:
+    """What every production is judged by, whatever precision its user asked for.
+
+    Exchange between all neighbouring windows; round trips, no hundred times fewer than free
+    diffusion makes, where that expects many; enough effective samples; walkers of a window that
+    agree; windows that agree where they overlap, and with the uniform draws.
+    """
+    judged = [
+        EXCHANGE.judge(rate, window=w, next=w + 1) for w, rate in enumerate(production.exchange)
+    ]
+    free = production.expected_round_trips()
+    if free > _EXPECTED_TRIPS:
+        trips = int(production.round_trips.sum())
+        judged.append(ROUND_TRIPS.judge(trips, ROUND_TRIPS.limit * free, free=free))
+    samples = production.effective_samples
+    if np.isfinite(production.log_p).sum() > 1:
+        worst = int(samples.argmin())
+        judged.append(SAMPLES.judge(samples[worst], window=worst))
+    worst = int(np.argmax(production.r_hat))
+    judged.append(R_HAT.judge(production.r_hat[worst], window=worst))
+    judged += [AGREEMENT.judge(p, window=w, next=w + 1) for w, p in enumerate(production.agreement)]
+    return [*judged, UNIFORM_AGREEMENT.judge(production.uniform_agreement)]
+
+
+def drift_criterion(production: Production, function: Callable[[np.ndarray], float]) -> Criterion:
+    """The halves of production agree on a function of ln p."""
+    drift = production.drift(function)
+    said = DRIFT.judge(abs(drift))
+    return said._replace(complaint=DRIFT.complaint.format(value=drift))
+
+
+def complaints(criteria: Iterable[Criterion]) -> list[str]:
+    """What is to be said of those that are not met."""
+    return [criterion.complaint for criterion in criteria if not criterion.met]
+
+
+def verdict(criteria: Iterable[Criterion]) -> str:
+    """The verdict of a run in words: converged, or everything that it lacks."""
+    said = complaints(criteria)
+    return f"not converged: {'; '.join(said)}" if said else "converged"

@@ -1,0 +1,184 @@
+"""The exploratory pass: an anneal from beta = 0 to both ends of the coordinate."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from volumetry.chains.records import Advance, Tally, Walkers, Windows
+from volumetry.estimate.production import Uniform
+from volumetry.estimate.reweighting import multi_histogram, statistical_inefficiency
+from volumetry.methods.flat_histogram.setting import Bounds, Flat, States
+from volumetry.runtime.progress import Progress
+
+_LARGEST_BETA = 40.0
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What the exploratory pass found.
+
+    Attributes:
+        log_p: (levels,): a first ln of the probability of a level; -inf where never seen.
+        counts, log_weight: (ensembles, levels): effective samples and ln weights of the uniform
+            draws, if any, and of every rung.
+        change_rate: (levels,): fraction of moves that change the level, at each level seen.
+        persistence: (coordinates,): moves until the coordinate is forgotten, at the value nearest
+            to a rung's mean.
+        states: weights met on the way.
+        beta, mean: (rungs,): the inverse temperatures and the mean of the coordinate there.
+        next_step: beyond the random numbers that were used.
+    """
+
+    log_p: np.ndarray
+    counts: np.ndarray
+    log_weight: np.ndarray
+    change_rate: np.ndarray
+    persistence: np.ndarray
+    states: States
+    beta: np.ndarray
+    mean: np.ndarray
+    next_step: int
+
+    def longest_persistence(self, bounds: Bounds) -> np.ndarray:
+        """Moves until the most persistent coordinate of each window is forgotten: (W,)."""
+        return np.array([self.persistence[low : high + 1].max() for low, high in bounds])
+
+
+@dataclass(frozen=True)
+class Anneal:
+    """How far the exploratory pass goes.
+
+    Attributes:
+        rung_sweeps: sweeps of each walker at each temperature.
+        depth: nats; a pass stops where its ensemble is a fraction exp(-depth) of the first,
+        reach: but going up not before its mean coordinate is this high.
+        goal: going up, walkers at the highest coordinate met are not at the end below this one.
+    """
+
+    rung_sweeps: float
+    depth: float = np.inf
+    reach: int = 0
+    goal: int = 0
+
+
+@dataclass
+class _Rungs:
+    """What the rungs so far have told."""
+
+    betas: list[float] = field(default_factory=list)
+    visits: list[np.ndarray] = field(default_factory=list)
+    traces: list[np.ndarray] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+
+
+def explore(
+    flat: Flat, anneal: Anneal, starts: np.ndarray, step: int = 0, uniform: Uniform | None = None
+) -> Ladder:
+    """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
+
+    Args:
+        starts: (sets, n_weights).
+        step: what random numbers go on from.
+        uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
+    """
+    grid = flat.grid
+    rungs = _Rungs()
+    changes, visits = np.zeros((2, grid.size))
+    moves = flat.moves(anneal.rung_sweeps, 32)
+    for direction in (1.0, -1.0):
+        walkers = flat.chains.place(starts[:, None, :], step)
+        walkers = _anneal(flat, anneal, walkers, moves, direction, uniform, rungs, changes, visits)
+        step = walkers.next_step
+    slowness = np.array([statistical_inefficiency(trace) for trace in rungs.traces])
+    counts = [c / c.sum() * t.size / s for c, t, s in zip(rungs.visits, rungs.traces, slowness)]
+    means = np.array([np.average(grid.coordinate, weights=c) for c in rungs.visits])
+    weights = [flat.base_weight + beta * grid.coordinate for beta in rungs.betas]
+    if uniform is not None:
+        counts.insert(0, uniform.visits.sum(axis=0))
+        weights.insert(0, np.zeros(grid.size))
+    log_p, _ = multi_histogram(np.array(counts), np.array(weights))
+    by_mean, by_beta = np.argsort(means), np.argsort(rungs.betas)
+    values = np.arange(grid.n_coordinates)
+    with np.errstate(invalid="ignore"):
+        change_rate = changes / visits
+    return Ladder(
+        log_p,
+        np.array(counts),
+        np.array(weights),
+        change_rate,
+        np.interp(values, means[by_mean], slowness[by_mean] * moves),
+        States(np.array(rungs.weights), np.array(rungs.levels)),
+        np.array(rungs.betas)[by_beta],
+        means[by_beta],
+        step,
+    )
+
+
+def _anneal(
+    flat: Flat,
+    anneal: Anneal,
+    walkers: Walkers,
+    moves: int,
+    direction: float,
+    uniform: Uniform | None,
+    rungs: _Rungs,
+    changes: np.ndarray,
+    visits: np.ndarray,
+) -> Walkers:
+    """Anneal to one end; adds to ``rungs``, and to the counts of ``changes`` and ``visits``."""
+    coordinate, n_coordinates = flat.grid.coordinate, flat.grid.n_coordinates
+    values = np.arange(n_coordinates)
+    progress = Progress(f"{flat.name}, exploratory pass", "units of beta")
+    beta, spread, at_end = 0.0, None, 0
+    log_z, last_beta, last_mean, deep = 0.0, 0.0, None, False
+    if uniform is not None:
+        spread = np.repeat(coordinate, uniform.visits.sum(axis=0)).std()
+    while abs(beta) < _LARGEST_BETA and at_end < 2 and not deep:
+        # Neighbouring rungs overlap when the mean moves by about one standard deviation.
+        if spread is not None:
+            beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
+        found = run_rung(flat, walkers, beta, moves)
+        walkers, tally = found.walkers, found.tally
+        moved = _note(rungs, flat, beta, found)
+        rung = tally.visits.sum(axis=(0, 1))
+        changes += tally.changes.sum(axis=(0, 1))
+        visits += rung
+        by_value = np.bincount(coordinate, rung, n_coordinates)
+        mean = np.average(values, weights=by_value)
+        spread = np.sqrt(np.average((values - mean) ** 2, weights=by_value))
+        # Relative entropy to beta = 0: beta <x> - ln Z(beta), by thermodynamic integration.
+        before = mean if last_mean is None else last_mean
+        log_z += (beta - last_beta) * (before + mean) / 2
+        last_beta, last_mean = beta, mean
+        deep = beta * mean - log_z > anneal.depth and not (direction > 0 and mean < anneal.reach)
+        seen = np.flatnonzero(np.bincount(coordinate, visits))
+        end = seen[-1] if direction > 0 else seen[0]
+        arrived = by_value[end] > 0.5 * by_value.sum() and (direction < 0 or end >= anneal.goal)
+        at_end = at_end + 1 if arrived or not moved else 0
+        note = f"beta {beta:.2f}, mean coordinate {mean:.1f}"
+        progress.update(abs(beta), _LARGEST_BETA, note)
+    return walkers
+
+
+def run_rung(flat: Flat, walkers: Walkers, beta: float, moves: int) -> Advance:
+    """Rounds at one temperature, after a third as many in which the walkers settle."""
+    weight = flat.base_weight + beta * flat.grid.coordinate
+    windows = Windows.fixed(weight[None, :], np.zeros(1, np.int64))
+    settled = flat.chains.advance(walkers, windows, 8, moves)
+    return flat.chains.advance(settled.walkers, windows, 24, moves)
+
+
+def _note(rungs: _Rungs, flat: Flat, beta: float, found: Advance) -> bool:
+    """Add a rung; whether any walker moved."""
+    tally: Tally = found.tally
+    # A walker that never left its level says nothing about how that compares.
+    moved = tally.changes.any(axis=(1, 2))
+    telling = moved if rungs.betas else np.ones_like(moved)
+    if telling.any():
+        rungs.betas.append(beta)
+        rungs.visits.append(tally.visits[:, 0][telling].sum(axis=0))
+        rungs.traces.append(flat.grid.coordinate[tally.trace[:, 0][telling]])
+    rungs.weights.extend(found.top)
+    rungs.levels.extend(found.walkers.level[:, 0].tolist())
+    return bool(moved.any())

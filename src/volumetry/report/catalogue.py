@@ -1,0 +1,102 @@
+"""The charts there are, and the words that go with them.
+
+The report, the monitor and the workflow read them here. Nothing heavy is imported, and no drawing:
+the workflow plans with these names. To add a chart, write its module in ``report.charts``, a record
+here, and a caption ``workflow/report/NAME.rst`` like those of the others.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from volumetry.results.roles import JOINT
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart.
+
+    Attributes:
+        name: of its file, of its place in a page, and of its module in ``report.charts``.
+        title: one line.
+        caption: what it shows, and how to read it.
+        needs: samplers without which a study does not have it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module that draws it: ``draw(study)`` makes an Altair chart."""
+        return f"volumetry.report.charts.{self.name}"
+
+
+CHARTS: dict[str, Chart] = {
+    chart.name: chart
+    for chart in (
+        Chart(
+            name="advantage",
+            title="The advantage of training over the typical interpolator",
+            caption="Test accuracy of networks found by gradient descent minus that of a typical "
+            "network among all those that fit the same training set. Zero (black line) means that "
+            "training is worth no more than a random fit; a curve that comes down to it is the "
+            "diminishing advantage.",
+        ),
+        Chart(
+            name="test_accuracy",
+            title="Test accuracy",
+            caption="Accuracy on the test set of networks that classify all n training examples "
+            "correctly. Guess & Check and the random interpolator sample the same networks in two "
+            "ways and should agree where Guess & Check finds any.",
+        ),
+        Chart(
+            name="log_volume",
+            title="Log-volume of the fitting set",
+            caption="Natural logarithm of the fraction of all weight settings that fit the "
+            "training set; e^−100 is about 1 in 10^43. Each green mark is one run of Guess & "
+            "Check, beside a small cross for the random interpolator on the same training subset; "
+            "a triangle is a run without a hit, and the true value lies below it.",
+        ),
+        Chart(
+            name="volume_slope",
+            title="Two measurements of one thing",
+            caption="Each further example shrinks the fitting set by the chance that a random "
+            "interpolator gets it right. So the slope of the log-volume (steps between successive "
+            "n; the first starts at n = 0) must follow −ln Qr (points): a step lies between the "
+            "points at its two ends, or slightly above.",
+        ),
+        Chart(
+            name="error_bound",
+            title="What the volume alone promises",
+            caption="With 95 % confidence over training sets of independent examples, the mean "
+            "error of the random interpolator is at most 1 − (0.05 V)^(1/n): the larger the "
+            "volume of the fits, the better they must generalise. The bound knows nothing of the "
+            "test set; below it stands the error measured there. Training subsets here are "
+            "class-balanced, which the theorem does not ask for.",
+        ),
+        Chart(
+            name="accuracy_tails",
+            title="How rare are trained networks among all that fit?",
+            caption="For each accuracy q, the fraction of the fitting weight settings that do at "
+            "least as well on the test set (lines, darker for larger n), measured by the joint "
+            "density of states. The marks are the networks that training found (means of a run): "
+            "the lower they lie, the less a random fit could have been one of them.",
+            needs=(JOINT,),
+        ),
+    )
+}
+"""By name, in the order of the report."""
+
+MARKS = (
+    "Bars and bands are 95 % intervals over replicates (Student t); where there is one replicate, "
+    "of the noise of its runs alone. Hollow marks and dashed steps rest on a run that did not "
+    "converge."
+)
+"""How to read what all charts have."""
+
+
+def of_study(samplers: Collection[str]) -> list[Chart]:
+    """The charts of a study with these samplers."""
+    return [chart for chart in CHARTS.values() if set(chart.needs) <= set(samplers)]

@@ -1,0 +1,70 @@
+"""ln Pr[Q >= q | A = n] of joint against q, and where the trained networks lie on it."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from volumetry.report.charts import parts
+from volumetry.report.style import style
+from volumetry.results.roles import JOINT, TRAINED
+from volumetry.study.palette import INK
+
+
+def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+    """Draw the chart."""
+    if "log_p_given_fit" not in study:
+        return parts.arrange([], f"No distribution of the accuracy: the study has no {JOINT}.")
+    trained = [s for s in study["sampler"].values if s in TRAINED]
+    sizes = [str(n) for n in sorted(study["n"].values)]
+    shades = np.linspace(0.25, 1.0, len(sizes)).tolist()
+    legend = parts.legend("label", [style(s) for s in trained])
+    charts = []
+    for title, part in parts.panels(study, "log_p_given_fit"):
+        curves = _tail_curves(part)
+        # The tail of a trained network is as good as the run of joint that it was taken from.
+        known = part["converged"].sel(sampler=JOINT, drop=True).broadcast_like(part["converged"])
+        columns = {"tail_log_volume": "tail", "test_accuracy": "accuracy", "converged": "converged"}
+        points = parts.table(part.assign(converged=known).sel(sampler=trained), columns)
+        points = points[np.isfinite(points["tail"])]
+        curves = curves.assign(size=curves["n"].astype(str))
+        y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
+        x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
+        line = (
+            alt.Chart(curves)
+            .mark_line(strokeWidth=1.8, color=INK)
+            .encode(
+                x=x,
+                y=y,
+                detail="replicate:N",
+                opacity=alt.Opacity(
+                    "size:N",
+                    scale=alt.Scale(domain=sizes, range=shades),
+                    legend=alt.Legend(title="n"),
+                ),
+                strokeDash=parts.dashed(),
+                tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q", "converged:N"],
+            )
+        )
+        mark = alt.Chart(points).encode(
+            x=x,
+            y=y,
+            color=legend["color"],
+            shape=legend["shape"],
+            tooltip=["n:Q", "label:N", "replicate:N", "accuracy:Q", "tail:Q"],
+        )
+        charts.append((title, alt.layer(line, *parts.points(mark))))
+    return parts.arrange(charts, f"No distribution of the accuracy: {JOINT} reached none.")
+
+
+def _tail_curves(part: xr.Dataset) -> pd.DataFrame:
+    """ln Pr[Q >= q | A = n] on the grid of accuracies, one row a point; whether joint converged."""
+    density = part["log_p_given_fit"]
+    log_p = density.fillna(-np.inf).values
+    tail = np.logaddexp.accumulate(log_p[..., ::-1], axis=-1)[..., ::-1]
+    with np.errstate(invalid="ignore"):
+        tail = tail - tail[..., :1]
+    rows = density.copy(data=np.where(np.isfinite(tail), tail, np.nan)).rename("tail")
+    rows = rows.where(density.notnull()).reset_coords(drop=True).to_dataset()
+    rows["converged"] = part["converged"].sel(sampler=JOINT, drop=True) == 1
+    return rows.to_dataframe().reset_index().dropna(subset=["tail"])

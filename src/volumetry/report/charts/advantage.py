@@ -1,0 +1,40 @@
+"""Advantage over the random interpolator against n, with its 95 % interval."""
+
+import altair as alt
+import pandas as pd
+import xarray as xr
+
+from volumetry.report.charts import parts
+from volumetry.report.style import style
+from volumetry.results.roles import REFERENCE, TRAINED
+from volumetry.study.palette import INK
+
+
+def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+    """Draw the chart."""
+    trained = study.sel(sampler=[s for s in study["sampler"].values if s in TRAINED])
+    tables = [
+        (title, parts.summary_table(part, "advantage"))
+        for title, part in parts.panels(trained, "advantage")
+    ]
+    limits = parts.span(*(rows[["value", "low", "high"]] for _, rows in tables), include=[0])
+    # A wide interval of few replicates may leave [-1, 1]; an advantage cannot.
+    scale = alt.Scale(domain=[max(limits[0], -1), min(limits[1], 1)], nice=False)
+    y = alt.Y(
+        "value:Q",
+        title="Advantage Qs − Qr (fraction of test examples)",
+        scale=scale,
+        axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
+    )
+    legend = parts.legend("label", [style(s) for s in trained["sampler"].values])
+    charts = []
+    for title, rows in tables:
+        x = parts.n_axis(rows["n"])
+        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
+        rows = parts.by_sampler(rows, trained["sampler"].values)
+        curve = parts.curve(rows, x, y, legend, parts.tooltips("advantage", "+.4f"))
+        charts.append((title, alt.layer(zero, *curve)))
+    return parts.arrange(
+        charts,
+        f"No advantage: the study has no test accuracy of both {REFERENCE} and a trained network.",
+    )

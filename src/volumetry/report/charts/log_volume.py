@@ -1,0 +1,64 @@
+"""Log-volume against n: the means of rewl and enumerate, and each run of Guess & Check.
+
+A small cross is the run of rewl in the same replicate as a run of Guess & Check with hits.
+"""
+
+import altair as alt
+import pandas as pd
+import xarray as xr
+
+from volumetry.report.charts import parts
+from volumetry.report.style import Series, style
+from volumetry.results.roles import EXACT, GUESSING, REFERENCE
+from volumetry.study.palette import GREEN
+
+_NO_HIT = Series("Guess & Check, no hit: 95 % upper limit", GREEN, "triangle-down")
+
+
+def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+    """Draw the chart."""
+    known = study["log_volume"].notnull() | study["log_volume_upper"].notnull()
+    tables = [
+        (title, _log_volumes(part))
+        for title, part in parts.panels(study.assign(known=known.where(known)), "known")
+    ]
+    shown = {label for _, rows in tables for label in rows["label"]}
+    styles = [*(style(name) for name in (REFERENCE, EXACT, GUESSING)), _NO_HIT]
+    legend = parts.legend("label", [each for each in styles if each.label in shown])
+    charts = []
+    for title, rows in tables:
+        ticks = parts.log_ticks(-rows[["value", "low", "high"]].to_numpy(float))
+        y = alt.Y(
+            "value:Q",
+            title="Log-volume ln V (nats)",
+            scale=alt.Scale(type="log", domain=[-ticks[-1], -ticks[0]], nice=False),
+            axis=alt.Axis(values=[-tick for tick in ticks], format="~f"),
+        )
+        x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("ln V", ".3f")
+        mean, guessed = rows["replicate"].isna(), rows["sampler"] == GUESSING
+        runs = alt.Chart(rows[guessed]).encode(x=x, color=legend["color"])
+        partners = alt.Chart(rows[~mean & ~guessed]).encode(x=x, y=y, color=legend["color"])
+        chart = alt.layer(
+            *parts.curve(rows[mean], x, y, legend, tooltip),
+            runs.mark_rule(strokeWidth=1.5, clip=True).encode(**parts.ends(y)),
+            *parts.points(runs.encode(y=y, shape=legend["shape"], tooltip=tooltip)),
+            partners.mark_point(filled=True, size=32, opacity=1, shape="cross"),
+        )
+        charts.append((title, chart))
+    return parts.arrange(
+        charts, f"No log-volume: the study has neither {REFERENCE} nor Guess & Check."
+    )
+
+
+def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
+    """Means of rewl and enumerate (without a replicate), and for each run of Guess & Check: its
+    log-volume and that of rewl in the same replicate, or without a hit its upper limit."""
+    means = parts.summary_table(part, "log_volume_mean")
+    means = means[means["sampler"].isin([REFERENCE, EXACT])]
+    columns = {"log_volume": "value", "log_volume_low": "low", "log_volume_high": "high"}
+    columns |= {"volume_difference": "difference", "converged": "converged"}
+    runs = parts.table(part, columns)
+    runs = runs[(runs["sampler"] == GUESSING) | runs["difference"].notna()]
+    limits = parts.table(part, {"log_volume_upper": "value", "converged": "converged"})
+    rows = pd.concat([means, runs, limits.assign(label=_NO_HIT.label)], ignore_index=True)
+    return parts.side_by_side(rows, rows["replicate"].rank(method="dense").fillna(0))

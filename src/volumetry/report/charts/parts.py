@@ -1,0 +1,168 @@
+"""What charts are made of: their tables, axes, legends, curves and panels."""
+
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from volumetry.report.style import Series, style
+from volumetry.report.theme import themed
+from volumetry.results.views import cases
+from volumetry.study.palette import INK
+from volumetry.study.registry import Method
+
+
+def panels(study: xr.Dataset, variable: str) -> Iterator[tuple[str, xr.Dataset]]:
+    """(title, part of the study) for each (dataset, architecture) that has the variable."""
+    for dataset, architecture, part in cases(study):
+        if part[variable].notnull().any():
+            yield f"{dataset} · {architecture}", part
+
+
+def summary_table(part: xr.Dataset, summary: str) -> pd.DataFrame:
+    """One row for each point where the summary has a value, with its interval and its flag."""
+    columns = {
+        summary: "value",
+        f"{summary}_low": "low",
+        f"{summary}_high": "high",
+        f"{summary}_replicates": "replicates",
+        f"{summary}_converged": "converged",
+    }
+    return table(part, columns)
+
+
+def table(part: xr.Dataset, columns: dict[str, str]) -> pd.DataFrame:
+    """One row for each point where the first of ``columns`` (variable: column) has a value."""
+    part = part[list(columns)].rename(columns).reset_coords(drop=True)
+    rows = part.to_dataframe().reset_index().dropna(subset=[next(iter(columns.values()))])
+    if "sampler" in rows:
+        rows["label"] = [style(sampler).label for sampler in rows["sampler"]]
+    if "converged" in rows:
+        rows["converged"] = rows["converged"] == 1
+    return rows
+
+
+def n_axis(sizes, start: float = 0.8) -> alt.X:
+    """Logarithmic axis with ticks at the sizes of the study; it begins at start * smallest."""
+    sizes = sorted({int(n) for n in sizes})
+    domain = [sizes[0] * start, sizes[-1] * 1.25]
+    return alt.X(
+        "x:Q",
+        title="Training examples n (logarithmic)",
+        scale=alt.Scale(type="log", domain=domain, nice=False),
+        axis=alt.Axis(values=sizes, format="d", grid=False),
+    )
+
+
+def side_by_side(rows: pd.DataFrame, place: pd.Series) -> pd.DataFrame:
+    """Add the column x: n, moved by ``place`` times 0.8 % of the axis so that marks stay apart."""
+    width = 1.6 * rows["n"].max() / rows["n"].min()
+    return rows.assign(x=rows["n"] * width ** (0.008 * place))
+
+
+def by_sampler(rows: pd.DataFrame, samplers) -> pd.DataFrame:
+    """The samplers of one n side by side, in their order, around n."""
+    samplers = list(samplers)
+    place = rows["sampler"].map(samplers.index) - (len(samplers) - 1) / 2
+    return side_by_side(rows, place)
+
+
+def legend(field: str, styles: Sequence[Method | Series]) -> dict[str, alt.Color | alt.Shape]:
+    """Colour and shape by ``field``, in one legend."""
+    labels = [each.label for each in styles]
+    legend = alt.Legend(title=None)
+    return {
+        "color": alt.Color(
+            f"{field}:N",
+            scale=alt.Scale(domain=labels, range=[each.colour for each in styles]),
+            legend=legend,
+        ),
+        "shape": alt.Shape(
+            f"{field}:N",
+            scale=alt.Scale(domain=labels, range=[each.shape for each in styles]),
+            legend=legend,
+        ),
+    }
+
+
+def tooltips(value: str, number: str) -> list[alt.Tooltip]:
+    """What the pointer shows: ``value`` names the number, ``number`` formats it."""
+    return [
+        alt.Tooltip("n:Q", title="n"),
+        alt.Tooltip("label:N", title="sampler"),
+        alt.Tooltip("value:Q", title=value, format=number),
+        alt.Tooltip("low:Q", title="95 % from", format=number),
+        alt.Tooltip("high:Q", title="to", format=number),
+        alt.Tooltip("replicates:Q", title="replicates"),
+        alt.Tooltip("converged:N", title="converged"),
+    ]
+
+
+def curve(
+    rows: pd.DataFrame, x: alt.X, y: alt.Y, legend: dict, tooltip: list, band: bool = True
+) -> list[alt.Chart]:
+    """Band, error bars, line and points; hollow points where not converged."""
+    base = alt.Chart(rows).encode(x=x, color=legend["color"])
+    bands = [base.mark_area(opacity=0.12, clip=True).encode(**ends(y))] if band else []
+    return [
+        *bands,
+        base.mark_rule(strokeWidth=1.5, opacity=0.7, clip=True).encode(**ends(y)),
+        base.mark_line(strokeWidth=2.2, clip=True).encode(y=y),
+        *points(base.encode(y=y, shape=legend["shape"], tooltip=tooltip)),
+    ]
+
+
+def ends(y: alt.Y) -> dict[str, alt.Y | str]:
+    """The two ends of an interval, on the axis of ``y``."""
+    low = y.copy()
+    low.shorthand = "low:Q"
+    return {"y": low, "y2": "high:Q"}
+
+
+def points(base: alt.Chart) -> list[alt.Chart]:
+    """Filled points where converged, hollow ones where not."""
+    hollow = {"filled": False, "fill": "white", "strokeWidth": 2}
+    return [
+        base.transform_filter("datum.converged").mark_point(filled=True, size=80, opacity=1),
+        base.transform_filter("!datum.converged").mark_point(**hollow, size=80, opacity=1),
+    ]
+
+
+def dashed() -> dict:
+    """For ``strokeDash``: whole lines where converged, dashed ones where not."""
+    return alt.condition("datum.converged", alt.value([]), alt.value([5, 4]))
+
+
+def arrange(titled: list[tuple[str, alt.LayerChart]], otherwise: str) -> alt.TopLevelMixin:
+    """Panels side by side in two columns under one legend, or the sentence ``otherwise``."""
+    if not titled:
+        text = alt.Chart(pd.DataFrame({"text": [otherwise]}), width=640, height=40)
+        mark = text.mark_text(align="left", fontSize=15, color=INK)
+        return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
+    width = 640 if len(titled) == 1 else 400
+    sized = [chart.properties(width=width, height=320, title=title) for title, chart in titled]
+    return themed(
+        alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
+    )
+
+
+def span(*columns, include=()) -> list[float]:
+    """Smallest interval that holds all finite values, with a margin."""
+    values = np.concatenate([np.ravel(np.asarray(column, float)) for column in (*columns, include)])
+    values = values[np.isfinite(values)]
+    margin = max(0.05 * (values.max() - values.min()), 0.01)
+    return [values.min() - margin, values.max() + margin]
+
+
+def log_ticks(values: np.ndarray) -> list[float]:
+    """Round numbers for a logarithmic axis, from below the smallest value to above the largest."""
+    # ln V = 0 (everything fits) has no place on such an axis; it is put at -0.01.
+    values = np.maximum(values[np.isfinite(values)], 0.01)
+    low, high = values.min() / 1.05, values.max() * 1.05
+    digits = (1, 1.5, 2, 3, 5, 7) if high < 30 * low else (1, 2, 5)
+    round_numbers = [digit * 10.0**power for power in range(-3, 9) for digit in digits]
+    first = max(tick for tick in round_numbers if tick <= low)
+    last = min(tick for tick in round_numbers if tick >= high)
+    return [tick for tick in round_numbers if first <= tick <= last]

@@ -1,0 +1,22 @@
+"""The parts that samplers play in a study: which of them is compared with which.
+
+Nothing heavy is imported: the workflow reads this at every start.
+"""
+
+from volumetry.study import registry
+from volumetry.study.registry import METHODS, of_kind
+
+TRAINED = of_kind(registry.TRAINED, METHODS)
+"""The samplers whose advantage over the random interpolator is the question."""
+
+REFERENCE = "rewl"
+"""Draws the random interpolators that every other sampler is compared with."""
+
+GUESSING = "guess_and_check"
+"""Draws the same interpolators in another way, and measures the same log-volume."""
+
+EXACT = "enumerate"
+"""Knows the log-volume without an error."""
+
+JOINT = "joint"
+"""Knows how the accuracy is distributed among the interpolators, far into its tails."""

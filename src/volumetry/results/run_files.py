@@ -1,0 +1,93 @@
+"""The file of one run: what of it a study keeps."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+import netCDF4
+import numpy as np
+from scipy.special import logsumexp
+
+from volumetry.errors import DataError
+
+DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
+"""What tells a run apart from all others, and the dimensions of a study."""
+
+CELL_VARIABLES = {
+    "test_accuracy": ("test accuracy at A = n", "1"),
+    "test_accuracy_stderr": ("standard error of the test accuracy", "1"),
+    "log_volume": ("log-volume ln Pr[A = n]", "nat"),
+    "log_volume_stderr": ("standard error of the log-volume", "nat"),
+    "log_volume_upper": ("95 % upper limit of a censored log-volume", "nat"),
+    "log_volume_low": ("lower end of the Clopper-Pearson interval of the log-volume", "nat"),
+    "log_volume_high": ("upper end of the Clopper-Pearson interval of the log-volume", "nat"),
+    "converged": ("1 if the run met its convergence criteria, else 0", "1"),
+    "moves": ("Markov chain moves made", "1"),
+    "guesses": ("independent uniform draws made", "1"),
+    "epochs": ("passes over the training set, summed over networks", "1"),
+    "hits": ("uniform draws that fitted the training set", "1"),
+    "n_networks": ("networks trained", "1"),
+    "n_fitted": ("networks trained that fitted the training set", "1"),
+    "round_trips": ("round trips of the replicas", "1"),
+    "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
+    "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
+    "joint_agreement": ("probability of a larger chi-squared of joint's g(A) against rewl's", "1"),
+}
+"""Numbers of each run: long_name and units."""
+
+ACCURACIES = np.linspace(0, 1, 201)
+"""Grid of test accuracies for the distribution of the interpolators."""
+
+
+def read_run(path: str | os.PathLike) -> dict:
+    """Cell, numbers and attributes of one run.
+
+    Raises:
+        DataError: the file cannot be read, or is not that of a run.
+    """
+    try:
+        # Not through xarray, which takes three times as long: a study has thousands of runs.
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_maskandscale(False)
+            run = {_shared(name): _shared(file.getncattr(name)) for name in file.ncattrs()}
+            found = file.variables
+            run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
+            if "log_g" in found and "n_weights" in run:
+                total = logsumexp(found["log_g"][...])
+                run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
+            if "reference_agreement" in found:
+                run["joint_agreement"] = found["reference_agreement"][...].item()
+                run["_joint"] = _read_joint(found, int(run["n_test"]))
+            if "fitted" in found:
+                fitted = found["fitted"][...]
+                run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
+    except (OSError, ValueError, RuntimeError, LookupError) as error:
+        raise DataError(
+            f"{path}: cannot be read as the file of a run ({error}); delete it and run again"
+        ) from None
+    missing = [name for name in (*DIMS, "verdict") if name not in run]
+    missing += [name for name in ("test_accuracy", "converged") if name not in run]
+    if missing:
+        raise DataError(f"{path}: not the file of a run, it lacks {', '.join(missing)}")
+    return run | {"n": int(run["n"]), "replicate": int(run["replicate"])}
+
+
+def _shared(value):
+    """Text as one object for all runs: most of what they say is the same, and it may be long."""
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:
+    """Tail volumes by sampler, and the distribution of the accuracy, of a run of joint."""
+    samplers = file["network_sampler"][...]
+    tails, errors = file["tail_log_volume"][...], file["tail_log_volume_stderr"][...]
+    by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
+    low, log_p = file["hits_low"][...], file["log_p_given_fit"][...]
+    # Density over accuracy, so that bins of any width compare.
+    density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
+    centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
+    known = np.isfinite(density)
+    values = np.full(len(ACCURACIES), np.nan)
+    if known.any():
+        values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
+    return {"tails": by_sampler, "density": values}

@@ -1,0 +1,39 @@
+"""What a space of weights has to offer."""
+
+from typing import Protocol
+
+import numpy as np
+
+
+class WeightSpace(Protocol):
+    """Where weights live, with the measure that volumes are fractions of.
+
+    Attributes:
+        size: M, the number of weights.
+        log_total: ln of the measure of the whole space, nats.
+    """
+
+    size: int
+
+    @property
+    def log_total(self) -> float: ...
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Weights drawn from the measure: (size,)."""
+        ...
+
+    def encode(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (..., size) as bytes (..., ?) for a file; nothing is lost."""
+        ...
+
+    def decode(self, code: np.ndarray) -> np.ndarray:
+        """The weights that ``encode`` was given."""
+        ...
+
+    def flips(self, wanted: int) -> int:
+        """How many weights a move changes where ``wanted`` were asked for."""
+        ...
+
+    def moves(self, wanted):
+        """About ``wanted`` moves (a number or an array), after which any state can be met."""
+        ...
