@@ -24,11 +24,11 @@ def package(tmp_path, monkeypatch):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        provenance._all_imports.cache_clear()
+        provenance._imports.cache_clear()
         provenance._code.cache_clear()
 
     yield write
-    provenance._all_imports.cache_clear()
+    provenance._imports.cache_clear()
     provenance._code.cache_clear()
 
 
@@ -126,10 +126,13 @@ def test_what_a_parameter_says_of_itself_is_no_code(package):
 
 def test_packages_are_those_that_the_code_names(package):
     package("a.py", "import json, numpy.linalg\nfrom sklearn import b\nimport volumetry.b")
-    package("b.py", "class A:\n    import xarray as xr\n\ndef f():\n    import volumetry.c")
-    package("c.py", "try:\n    import torch\nexcept ImportError:\n    from . import b")
-    assert packages("volumetry.a") == ["numpy", "scikit-learn", "xarray"]
-    assert packages("volumetry.a", device="cuda") == ["numpy", "scikit-learn", "torch", "xarray"]
+    package("b.py", "def f():\n    import xarray as xr\n    import volumetry.c.gpu, volumetry.d")
+    package("c/gpu.py", "try:\n    import torch\nexcept ImportError:\n    from .. import b")
+    package("d.py", "import volumetry.d_gpu")
+    package("d_gpu.py", "import triton")
+    on_cpu = ["numpy", "scikit-learn", "xarray"]
+    assert packages("volumetry.a") == on_cpu
+    assert packages("volumetry.a", device="cuda") == sorted([*on_cpu, "torch", "triton"])
 
 
 def test_a_run_lists_what_it_uses_whatever_else_is_installed(monkeypatch):
