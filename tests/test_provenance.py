@@ -24,11 +24,11 @@ def package(tmp_path, monkeypatch):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        provenance._all_imports.cache_clear()
+        provenance._imports.cache_clear()
         provenance._code.cache_clear()
 
     yield write
-    provenance._all_imports.cache_clear()
+    provenance._imports.cache_clear()
     provenance._code.cache_clear()
 
 
@@ -126,20 +126,30 @@ def test_what_a_parameter_says_of_itself_is_no_code(package):
 
 def test_packages_are_those_that_the_code_names(package):
     package("a.py", "import json, numpy.linalg\nfrom sklearn import b\nimport volumetry.b")
-    package("b.py", "class A:\n    import xarray as xr\n\ndef f():\n    import volumetry.c")
-    package("c.py", "try:\n    import torch\nexcept ImportError:\n    from . import b")
-    assert packages("volumetry.a") == ["numpy", "scikit-learn", "xarray"]
-    assert packages("volumetry.a", device="cuda") == ["numpy", "scikit-learn", "torch", "xarray"]
+    package("b.py", "def f():\n    import xarray as xr\n    import volumetry.c.gpu, volumetry.d")
+    package("c/gpu.py", "try:\n    import torch\nexcept ImportError:\n    from .. import b")
+    package("d.py", "import volumetry.d_gpu")
+    package("d_gpu.py", "import triton")
+    on_cpu = ["numpy", "scikit-learn", "xarray"]
+    assert packages("volumetry.a") == on_cpu
+    assert packages("volumetry.a", device="cuda") == sorted([*on_cpu, "torch", "triton"])
 
 
 def test_a_run_lists_what_it_uses_whatever_else_is_installed(monkeypatch):
+    def version(name):
+        assert name not in ("torch", "triton"), "not there"
+        return "1.0"
+
+    monkeypatch.setattr(provenance, "version", version)
+    for name in ("torch", "triton"):
+        monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
     job = "volumetry.study.job"
     rewl, trained = (f"volumetry.methods.{name}" for name in ("rewl", "training"))
-    monkeypatch.setitem(sys.modules, "triton", None)  # as if it were not there
-    assert packages(job, rewl) == ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
-    assert set(packages(job, rewl, device="cuda")) - set(packages(job, rewl)) == {"torch", "triton"}
-    assert packages(job, trained) == ["netCDF4", "numpy", "torch", "xarray"]
-    assert packages(job, trained, device="cuda") == packages(job, trained)
+    used = ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
+    assert provenance.versions(packages(job, rewl)) == dict.fromkeys(used, "1.0")
+    assert set(packages(job, rewl, device="cuda")) == {*used, "torch", "triton"}
+    for device in ("cpu", "cuda"):
+        assert packages(job, trained, device=device) == ["netCDF4", "numpy", "torch", "xarray"]
 
 
 def test_provenance_names_versions_and_digest():

@@ -10,13 +10,14 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 _LOGGING = ("volumetry.runtime.joblog", "volumetry.runtime.progress")
+_DEVICE = "volumetry.runtime.device"  # it asks torch whether there is a GPU, and no more
 _INSTALLED_AS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "vl_convert": "vl-convert-python"}
 _DESCRIPTIONS = ("about", "unit")
 
@@ -40,36 +41,27 @@ def code_digest(*sources: str | Path) -> str:
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def depends_on(*sources: str | Path, in_functions: bool = True) -> list[str | Path]:
+def depends_on(*sources: str | Path) -> list[str | Path]:
     """``sources`` and every volumetry module they import, directly or through others, sorted.
 
     Modules that only write logs are left out: no result depends on them.
-
-    Args:
-        in_functions: whether what is imported inside functions counts.
     """
-    found: set[str | Path] = set()
-    pending = list(sources)
-    while pending:
-        source = pending.pop()
-        if source not in found and source not in _LOGGING:
-            found.add(source)
-            pending.extend(name for name in _imports(source, in_functions) if _file(name))
-    return sorted(found, key=str)
+    return _reached(sources, lambda source: source in _LOGGING)
 
 
 def packages(*sources: str | Path, device: str = "cpu") -> list[str]:
     """The packages that numbers may depend on: those that ``sources`` and what they import name.
 
-    They are found in the source, so what else is installed has no influence. Samplers import what
-    only a GPU needs inside functions: on the CPU that does not count.
+    They are found in the source, so what else is installed has no influence. On the CPU, modules
+    whose name ends in ``gpu`` do not count.
     """
-    in_functions = device != "cpu"
-    names = {
-        name.partition(".")[0]
-        for source in depends_on(*sources, in_functions=in_functions)
-        for name in _imports(source, in_functions)
-    }
+
+    def left_out(source: str | Path) -> bool:
+        for_gpu = str(source).endswith("gpu")
+        return source in (*_LOGGING, _DEVICE) or (for_gpu and device == "cpu")
+
+    used = _reached(sources, left_out)
+    names = {name.partition(".")[0] for source in used for name in _imports(source)}
     others = names - sys.stdlib_module_names - {"volumetry"}
     return sorted((_INSTALLED_AS.get(name, name) for name in others), key=str.lower)
 
@@ -115,40 +107,36 @@ def _source(module: str | Path) -> Path:
     return path
 
 
-def _imports(source: str | Path, in_functions: bool) -> set[str]:
-    """The modules that a source imports by name."""
-    return {name for name, inside in _all_imports(source) if in_functions or not inside}
+def _reached(
+    sources: Iterable[str | Path], left_out: Callable[[str | Path], bool]
+) -> list[str | Path]:
+    """``sources`` and the volumetry modules found by following imports, some left out; sorted."""
+    found: set[str | Path] = set()
+    pending = list(sources)
+    while pending:
+        source = pending.pop()
+        if source not in found and not left_out(source):
+            found.add(source)
+            pending.extend(name for name in _imports(source) if _file(name))
+    return sorted(found, key=str)
 
 
 @cache
-def _all_imports(source: str | Path) -> frozenset[tuple[str, bool]]:
-    """(module imported by name, whether that is inside a function)."""
+def _imports(source: str | Path) -> frozenset[str]:
+    """The modules that a source imports by name."""
     path = _source(source)
     package = str(source) if path.name == "__init__.py" else str(source).rpartition(".")[0]
-    imports: set[tuple[str, bool]] = set()
-    for node, inside in _import_statements(_parse(path)):
+    imports: set[str] = set()
+    for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
-            names = {alias.name for alias in node.names}
-        else:
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: 1 - node.level or None] if node.level else []
             origin = ".".join([*parents, *([node.module] if node.module else [])])
             members = {f"{origin}.{alias.name}" for alias in node.names}
             submodules = {name for name in members if _file(name)}
-            names = submodules if submodules == members else submodules | {origin}
-        imports |= {(name, inside) for name in names}
+            imports |= submodules if submodules == members else submodules | {origin}
     return frozenset(imports)
-
-
-def _import_statements(
-    tree: ast.AST, inside: bool = False
-) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """(statement, whether it is inside a function)."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node, inside
-        elif not isinstance(node, ast.expr):  # no statement is inside an expression
-            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            yield from _import_statements(node, inside or function)
 
 
 @cache
