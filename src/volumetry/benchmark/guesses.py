@@ -9,7 +9,7 @@ from volumetry.benchmark.baseline import GuessInBatches, on_threads
 from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.methods.guess_and_check import GuessAndCheckParameters, search
+from volumetry.methods.guess_and_check import Parameters, search
 from volumetry.networks import Network
 from volumetry.systems.classification import Problem
 
@@ -79,7 +79,7 @@ def _sampler(network: Network, train, threads: int) -> Callable[[int], None]:
 
     def work(count: int) -> None:
         guesses = count * _UNIT * threads
-        search(problem, GuessAndCheckParameters(_NEVER, guesses), 0, threads)
+        search(problem, Parameters(_NEVER, guesses), 0, threads)
 
     return work
 
