@@ -261,7 +261,7 @@ class Reader:
         return result if result and run == tuple(result[dim] for dim in DIMS) else None
 
     def _combine(self, results: dict[Run, dict], config: dict) -> xr.Dataset | None:
-        """The study made of the results, made anew only if one of them is another."""
+        """The study made of the results; made anew only if one of them has changed."""
         before, study = self._combined
         same = before.keys() == results.keys() and all(before[k] is results[k] for k in results)
         if not same:

@@ -45,7 +45,7 @@ _TEXT = {
 
 
 _BUSY = 1.0
-"""Load average from which other work was going on; the start of the benchmark makes some."""
+"""Load average above which other work was going on; the start of the benchmark makes some."""
 
 
 def render(result: xr.Dataset) -> str:

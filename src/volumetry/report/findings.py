@@ -128,9 +128,20 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def _measured(study: xr.Dataset, name: str) -> np.ndarray:
+    """The values of a variable in the cells that have one."""
+    values = study[name].values
+    return values[np.isfinite(values)]
+
+
+def _steps(study: xr.Dataset) -> tuple[int, int]:
+    """Steps between sizes that can be compared with the accuracy, and how many of them agree."""
+    return int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
+
+
 def guess_and_check_agreement(study: xr.Dataset) -> str:
     """How well Guess & Check and rewl agree on the log-volume, where both measure it."""
-    z = study["volume_z"].values[np.isfinite(study["volume_z"].values)]
+    z = _measured(study, "volume_z")
     if not z.size:
         return "No run of Guess & Check with hits has a partner of REWL to be compared with."
     return (
@@ -142,7 +153,7 @@ def guess_and_check_agreement(study: xr.Dataset) -> str:
 
 def slope_agreement(study: xr.Dataset) -> str:
     """In how many steps -d ln V/dn lies between the -ln Qr of its two ends, within the errors."""
-    total, agree = int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
+    total, agree = _steps(study)
     if not total:
         return "The study has no two successive sizes to compare."
     return f"They agree within their 95 % intervals in {agree} of {_count(total, 'step')}."
@@ -159,7 +170,7 @@ def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
     """Each consistency check of the study that it can make: what, how many cells, the outcome."""
     rows = []
     for name, what in _Z_CHECKS.items():
-        z = study[name].values[np.isfinite(study[name].values)]
+        z = _measured(study, name)
         if z.size:
             side = int((z > 0).sum())
             words = (
@@ -167,16 +178,16 @@ def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
                 f"largest {np.abs(z).max():.2f}; {side} above and {z.size - side} below zero"
             )
             rows.append((what, int(z.size), words))
-    total, agree = int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
+    total, agree = _steps(study)
     if total:
         words = f"within their 95 % intervals in {agree} of {total}"
         rows.append(("slope of the log-volume and accuracy: −d ln V/dn and −ln Qr", total, words))
-    p = study["joint_agreement"].values[np.isfinite(study["joint_agreement"].values)]
+    p = _measured(study, "joint_agreement")
     if p.size:
         rows.append(
             ("density of states g(A): joint and REWL", int(p.size), f"least p-value {p.min():.2g}")
         )
-    rule = study["sum_rule"].values[np.isfinite(study["sum_rule"].values)]
+    rule = _measured(study, "sum_rule")
     if rule.size:
         words = f"ln of the sum over 2^M is at most {np.abs(rule).max():.1g} from 0"
         rows.append(("sum of g(A) over all A", int(rule.size), words))

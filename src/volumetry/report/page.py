@@ -113,7 +113,7 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
 
 
 def _convergence(study: xr.Dataset) -> list[dict]:
-    """Per group of replicates: runs, converged, censored, networks fitted, verdicts."""
+    """For each group of replicates: runs, converged, censored, networks fitted, verdicts."""
     rows = []
     for place, part in _groups(study):
         state = status(part)
@@ -140,7 +140,7 @@ def _convergence(study: xr.Dataset) -> list[dict]:
 
 
 def _cost(study: xr.Dataset, seconds: Iterable[Mapping]) -> list[tuple]:
-    """Per sampler: runs, moves, guesses, epochs, total and longest seconds, peak memory in MB."""
+    """For each sampler: runs, moves, guesses, epochs, all and most seconds, peak memory in MB."""
     total, longest, memory = Counter(), Counter(), Counter()
     for row in seconds:
         sampler = row["sampler"]
