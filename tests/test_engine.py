@@ -7,15 +7,7 @@ Two checks meet here. After every move, all values of the walker equal those of 
 import numpy as np
 import pytest
 
-from volumetry.engines.engine import (
-    commit,
-    draw_flips,
-    evaluate,
-    find_channels,
-    flip,
-    initialise,
-    revert,
-)
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     TILE,
     make_move,
@@ -32,6 +24,7 @@ from volumetry.kernels.simd import LANES
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, logits
 from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.flips import draw_flips, flip
 
 CUSTOM = ["pool", "conv 3", "conv 4", "pool", "linear 7", "linear 5"]
 NETWORKS = {  # layers, input shape, classes, largest |input|

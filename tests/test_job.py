@@ -73,6 +73,7 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
         "parameters": {"tries": 5},
         "seed": 2**62,
         "code_digest": "abc",
+        "packages": {"cpu": ["numpy", "scikit-learn"], "cuda": ["torch"]},
         "threads": 2,
     }
     paths = [tmp_path / name for name in ("one.nc", "two.nc")]
@@ -85,6 +86,7 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
     assert {name: result.attrs[name] for name in expected} == expected
     assert json.loads(result.attrs["layers"]) == ["pool", "linear 3"]
     assert json.loads(result.attrs["parameters"]) == {"tries": 5}
+    assert list(json.loads(result.attrs["versions"])) == ["python", "numpy", "scikit-learn"]
     assert result.attrs["n_weights"] == 16 * 3 + 3 * 2
 
 
@@ -144,7 +146,9 @@ def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
         "parameters": {},
         "seed": 1,
         "devices": devices,
+        "packages": {"cpu": ["numpy"], "cuda": ["torch"]},
     }
     result = run_job(*files, cell, **settings, code_digest="abc", device="auto")
     expected = devices[-1]
     assert (result.attrs["verdict"], result.attrs["device"]) == (expected, expected)
+    assert ("torch" in json.loads(result.attrs["versions"])) == (expected == "cuda")

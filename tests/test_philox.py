@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from volumetry.engines.engine import draw_flips
 from volumetry.kernels import philox
 from volumetry.kernels.jit import jit
 from volumetry.kernels.philox import fill_signs, fill_words, log_uniform
+from volumetry.weights.flips import draw_flips
 
 RARE = 1e-4
 ANSWERS = [  # counter, key, result: the known answers of Random123 for philox4x32-10

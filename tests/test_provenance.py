@@ -3,12 +3,13 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from volumetry.runtime import provenance
-from volumetry.runtime.provenance import code_digest, depends_on
+from volumetry.runtime.provenance import code_digest, depends_on, packages
 
 PACKAGE = Path(provenance.__file__).parents[1]
 
@@ -23,11 +24,11 @@ def package(tmp_path, monkeypatch):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        provenance._imports.cache_clear()
+        provenance._all_imports.cache_clear()
         provenance._code.cache_clear()
 
     yield write
-    provenance._imports.cache_clear()
+    provenance._all_imports.cache_clear()
     provenance._code.cache_clear()
 
 
@@ -106,19 +107,46 @@ def test_scripts_and_templates_count(package, tmp_path):
 def test_sampler_jobs_depend_on_their_own_sampler_only():
     training = depends_on("volumetry.study.job", "volumetry.methods.training")
     assert "volumetry.networks.forward" in training
-    others = {"volumetry.methods.rewl", "volumetry.engines.engine", "volumetry.study.registry"}
+    others = {"volumetry.methods.rewl", "volumetry.engines.evaluator", "volumetry.study.registry"}
     assert not others & set(training)
     rewl = depends_on("volumetry.study.job", "volumetry.methods.rewl")
-    assert "volumetry.engines.engine" in rewl and "volumetry.methods.training" not in rewl
+    assert "volumetry.engines.evaluator" in rewl and "volumetry.methods.training" not in rewl
     assert not any("report" in name or "results" in name for name in training + rewl)
 
 
+def test_what_a_parameter_says_of_itself_is_no_code(package):
+    declared = 'x: int = parameter(1, minimum=0, unit="a", about="One.")'
+    package("a.py", declared)
+    before = code_digest("volumetry.a")
+    package("a.py", declared.replace('"a"', '"b"').replace("One", "Two"))
+    assert code_digest("volumetry.a") == before
+    package("a.py", declared.replace("minimum=0", "minimum=1"))
+    assert code_digest("volumetry.a") != before
+
+
+def test_packages_are_those_that_the_code_names(package):
+    package("a.py", "import json, numpy.linalg\nfrom sklearn import b\nimport volumetry.b")
+    package("b.py", "class A:\n    import xarray as xr\n\ndef f():\n    import volumetry.c")
+    package("c.py", "try:\n    import torch\nexcept ImportError:\n    from . import b")
+    assert packages("volumetry.a") == ["numpy", "scikit-learn", "xarray"]
+    assert packages("volumetry.a", device="cuda") == ["numpy", "scikit-learn", "torch", "xarray"]
+
+
+def test_a_run_lists_what_it_uses_whatever_else_is_installed(monkeypatch):
+    job = "volumetry.study.job"
+    rewl, trained = (f"volumetry.methods.{name}" for name in ("rewl", "training"))
+    monkeypatch.setitem(sys.modules, "triton", None)  # as if it were not there
+    assert packages(job, rewl) == ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
+    assert set(packages(job, rewl, device="cuda")) - set(packages(job, rewl)) == {"torch", "triton"}
+    assert packages(job, trained) == ["netCDF4", "numpy", "torch", "xarray"]
+    assert packages(job, trained, device="cuda") == packages(job, trained)
+
+
 def test_provenance_names_versions_and_digest():
-    attributes = provenance.provenance("abc")
+    attributes = provenance.provenance("abc", ["numpy", "netCDF4"])
     assert attributes["code_digest"] == "abc" and attributes["processor"]
-    versions = json.loads(attributes["versions"])
-    assert {"python", "numpy", "numba", "torch", "xarray"} <= set(versions)
-    assert attributes == provenance.provenance("abc")
+    assert list(json.loads(attributes["versions"])) == ["python", "numpy", "netCDF4"]
+    assert attributes == provenance.provenance("abc", ["numpy", "netCDF4"])
 
 
 def test_the_commit_is_that_of_a_repository_that_tracks_the_package(tmp_path, monkeypatch):
@@ -136,7 +164,7 @@ def test_the_commit_is_that_of_a_repository_that_tracks_the_package(tmp_path, mo
     monkeypatch.setattr(provenance, "__file__", str(copy))
     git("init", "-q")
     git("commit", "-q", "--allow-empty", "-m", "of someone else's work")
-    assert "commit" not in provenance.provenance("abc")
+    assert "commit" not in provenance.provenance("abc", ["numpy"])
     git("add", "volumetry")
     git("commit", "-q", "-m", "the package itself")
-    assert provenance.provenance("abc")["commit"] == git("rev-parse", "HEAD")
+    assert provenance.provenance("abc", ["numpy"])["commit"] == git("rev-parse", "HEAD")

@@ -177,7 +177,7 @@ def statement(text: str) -> str:
 EDITS = {
     "report/page.py": {"render_report": 1},
     "methods/training.py": {"train_networks": 1, **RESULTS},
-    "engines/engine.py": {"sample_interpolators": 1, **RESULTS},
+    "engines/evaluator.py": {"sample_interpolators": 1, **RESULTS},
     "engines/layout.py": {"guess_networks": 1, "sample_interpolators": 1, **RESULTS},
     "datasets/digits.py": {"prepare_dataset": 1, "draw_subset": 1, **SAMPLERS, **RESULTS},
 }
@@ -196,7 +196,7 @@ def test_an_edit_of_the_page_template_reruns_the_report_and_no_sampler(finished,
 
 
 def test_what_no_result_depends_on_reruns_nothing(finished, edit):
-    for module in ("engines/engine.py", "methods/training.py", "datasets/digits.py"):
+    for module in ("engines/evaluator.py", "methods/training.py", "datasets/digits.py"):
         edit(f"src/volumetry/{module}", lambda text: text + "\n# a comment\n")
     for module in (
         "datasets/npz.py",

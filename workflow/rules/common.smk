@@ -7,7 +7,7 @@ from volumetry.datasets import SOURCES
 from volumetry.errors import VolumetryError
 from volumetry.report import catalogue
 from volumetry.runtime.files import check_writable
-from volumetry.runtime.provenance import code_digest
+from volumetry.runtime.provenance import code_digest, packages
 from volumetry.study.config import read, resolve
 from volumetry.study.grid import CELL, Run
 from volumetry.study.registry import METHODS, SAMPLED, TRAINED, of_kind
@@ -89,6 +89,7 @@ def runs_of(wildcards):
                 "module": METHODS[sampler].module,
                 "parameters_class": METHODS[sampler].parameters,
                 "devices": METHODS[sampler].devices,
+                "packages": packages_of(sampler),
                 "parameters": config["samplers"][sampler],
                 "seed": job_seed(config["seed"], "run", cell),
             }
@@ -132,3 +133,12 @@ def code(script, *modules):
     Snakemake itself looks at the script alone, and at its date only. It asks again for every job.
     """
     return code_digest(SCRIPTS / script, *modules)
+
+
+@cache
+def packages_of(sampler):
+    """For each device, the packages that a run of a sampler uses."""
+    return {
+        device: packages("volumetry.study.job", METHODS[sampler].module, device=device)
+        for device in METHODS[sampler].devices
+    }

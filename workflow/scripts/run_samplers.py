@@ -34,6 +34,7 @@ for run, output, log in zip(snakemake.params.runs, snakemake.output, snakemake.l
             parameters=run["parameters"],
             seed=run["seed"],
             code_digest=snakemake.params.code,
+            packages=run["packages"],
             threads=snakemake.threads,
             # No parameter of the rule: results of all devices are the same, and stay valid.
             device=snakemake.config["device"],

@@ -34,7 +34,8 @@ def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
         VolumetryError: the engine and the baseline do not agree on the number correct.
     """
     plan = DESIGNS[design]
-    attributes = machine.describe(threads, code_digest)  # before the load is our own
+    device = choose("auto", max(plan.walkers))
+    attributes = machine.describe(threads, code_digest, device)  # before the load is our own
     with torch_threads(threads):
         speed = moves.measure(plan, threads)
         memory = bandwidth.measure(plan)
@@ -46,7 +47,7 @@ def run(design: str, *, threads: int, code_digest: str) -> xr.Dataset:
             guesses.measure(plan, threads),
             epochs.measure(plan),
             startup.measure(plan),
-            *([gpu.measure(plan)] if choose("auto", max(plan.walkers)) == "cuda" else []),
+            *([gpu.measure(plan)] if device == "cuda" else []),
         ]
     result = xr.merge(parts, combine_attrs="no_conflicts")
     result["fraction_of_limit"] = (

@@ -21,15 +21,7 @@ from volumetry.chains.records import (
     new_tally,
     new_walkers,
 )
-from volumetry.engines.engine import (
-    commit,
-    draw_flips,
-    evaluate,
-    find_channels,
-    flip,
-    initialise,
-    revert,
-)
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     Move,
     Plan,
@@ -45,6 +37,7 @@ from volumetry.engines.layout import (
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
 from volumetry.systems.classification import Classification
+from volumetry.weights.flips import draw_flips, flip
 
 EXCHANGE, MOVES, DRAWS = 0, 1, 2
 """Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""

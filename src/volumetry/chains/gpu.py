@@ -25,23 +25,20 @@ from volumetry.chains.records import (
     new_tally,
     new_walkers,
 )
-from volumetry.engines.engine_gpu import (
-    LARGEST_FLIPS,
+from volumetry.engines.evaluator_gpu import LARGEST_FLIPS, commit, evaluate, initialise_block
+from volumetry.engines.layout_gpu import (
     Examples,
-    commit,
-    commit_values,
-    evaluate,
-    initialise_block,
     layout,
     make_examples,
-    make_values,
+    make_states,
     n_weights,
-    values_of,
+    state_of,
 )
 from volumetry.errors import ConfigError
 from volumetry.kernels.philox import LOG_TABLE, draw_weights
-from volumetry.kernels.philox_gpu import draw_flips, log_uniform, words
+from volumetry.kernels.philox_gpu import log_uniform, words
 from volumetry.systems.classification import Classification
+from volumetry.weights.flips_gpu import draw_flips, flip
 
 _EXCHANGE, _MOVES = tl.constexpr(EXCHANGE), tl.constexpr(MOVES)
 
@@ -93,7 +90,7 @@ class GpuChains:
         units = torch.cuda.get_device_properties(device).multi_processor_count if on_gpu else 1
         # Each program of a full evaluation has scratch memory of its own.
         self._programs = 8 * units
-        self._scratch = make_values(self._network, self._programs, self.block, device)
+        self._scratch = make_states(self._network, self._programs, self.block, device)
         self._values = self._test_values = None
         self._weights = torch.empty(sets, 0, self._network.n_weights, dtype=torch.int8)
 
@@ -163,9 +160,9 @@ class GpuChains:
         count, binned = weights.shape[0] * weights.shape[1], self._levels.bins > 1
         if self._weights.shape[1] != weights.shape[1]:
             self._values = self._test_values = None  # free them first
-            self._values = make_values(self._network, count, self.train.width, self._device)
+            self._values = make_states(self._network, count, self.train.width, self._device)
             if binned:
-                self._test_values = make_values(self._network, count, self.test.width, self._device)
+                self._test_values = make_states(self._network, count, self.test.width, self._device)
         self._weights = torch.from_numpy(np.array(weights, np.int8)).to(self._device)
         correct = self._evaluate(self.train, self._weights, self._values).cpu().numpy()
         score = 0
@@ -313,8 +310,8 @@ def _run_windows(
     walker = walker_set * n_windows + tl.load(walkers.replica + place).to(tl.int32)
     size = tl.full((), n_weights(NET), tl.int32)
     weights += walker.to(tl.int64) * size
-    values = values_of(values, walker, 0, NET)
-    test_values = values_of(test_values, walker, 0, NET)
+    values = state_of(values, walker, 0, NET)
+    test_values = state_of(test_values, walker, 0, NET)
     log_weight = windows.log_weight + place.to(tl.int64) * n_levels
     visits = tally.visits + place.to(tl.int64) * n_levels
     changes = tally.changes + place.to(tl.int64) * n_levels
@@ -349,9 +346,10 @@ def _run_windows(
         # Nobody reads any more what follows overwrites.
         tl.debug_barrier()
         if accept:
-            commit(values, weights, flips, NET, M)
+            commit(values, flips, NET, M)
             if BINS > 1:
-                commit_values(test_values, flips, NET, M)
+                commit(test_values, flips, NET, M)
+            flip(weights, flips, M)
             accepted += 1
         tl.atomic_add(visits + level, 1, sem="relaxed")
         if ln_f > 0:
@@ -450,7 +448,7 @@ def _evaluate_all(
         row = tl.load(chosen + item // blocks)
         if row >= 0:
             start = item % blocks * BLOCK
-            own = values_of(values, row if KEEP else program, 0 if KEEP else start, NET)
+            own = state_of(values, row if KEEP else program, 0 if KEEP else start, NET)
             e = start + tl.arange(0, BLOCK)
             weight = weights + row.to(tl.int64) * n_weights(NET)
             right = initialise_block(examples, own, weight, e, NET, BLOCK)

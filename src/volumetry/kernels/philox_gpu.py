@@ -42,27 +42,3 @@ def log_uniform(word, table):
     series = first - (square >> 17) + (cube * 21845 >> 16)
     total = series + tl.load(table + _ENTRIES + part) + (exponent - 33) * _LN_2
     return total.to(tl.float64) * 3.552713678800501e-15  # 2^-48
-
-
-@triton.jit
-def draw_flips(seed, stream, step, n_weights, FLIPS: tl.constexpr):
-    """Distinct weights, as a tuple of int32 in the order drawn; and a spare 32-bit word.
-
-    The same set as ``networks.engine.draw_flips`` lists in ascending order.
-    """
-    w0, w1, w2, spare = words(seed, stream, step, 0)
-    flips = ()
-    for t in tl.static_range(FLIPS):
-        if t > 0 and t % 3 == 0:
-            w0, w1, w2, _ = words(seed, stream, step, t // 3)
-        position = below(w0, n_weights - t)
-        w0, w1 = w1, w2
-        # Skip the weights already taken: those with no more than ``position`` free ones below.
-        skipped = position * 0
-        for s in tl.static_range(t):
-            free = flips[s]
-            for r in tl.static_range(t):
-                free -= (flips[r] < flips[s]).to(tl.int32)
-            skipped += (free <= position).to(tl.int32)
-        flips = flips + (position + skipped,)
-    return flips, spare

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import xarray as xr
 
-from volumetry.engines.engine import commit, evaluate, find_channels, flip, initialise
+from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise
 from volumetry.engines.layout import (
     borrow,
     make_move,
@@ -27,6 +27,7 @@ from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
+from volumetry.weights.flips import flip
 
 _WALK_WEIGHTS = 14
 

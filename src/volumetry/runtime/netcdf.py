@@ -2,6 +2,7 @@
 
 import os
 
+import netCDF4  # noqa: F401  the engine, named so that a result tells its version
 import xarray as xr
 
 from volumetry.errors import DataError

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ def run_job(
     parameters: dict,
     seed: int,
     code_digest: str,
+    packages: Mapping[str, Sequence[str]],
     threads: int = 1,
     device: str = "cpu",
     source_paths: Sequence[str | os.PathLike] = (),
@@ -52,6 +53,7 @@ def run_job(
         parameters: every parameter of the sampler.
         seed: of the job.
         code_digest: what the code that makes the result hashes to.
+        packages: for each device, the packages that this code names (``provenance.packages``).
         threads: how many the sampler may use; the result does not depend on it.
         device: auto, cpu or cuda; what a sampler that knows the CPU alone takes, is the CPU.
         source_paths: results of other samplers on the same subset that this one starts from.
@@ -78,7 +80,8 @@ def run_job(
     device = choose(device, walkers) if len(devices) > 1 else "cpu"
     if device != "cpu":
         given["device"] = device
-    key = _key(problem, layers, settings, seed, device, code_digest, source_paths)
+    used = versions(packages[device])
+    key = _key(problem, layers, settings, seed, device, code_digest, used, source_paths)
     with Checkpoint(checkpoint_path, key, checkpoint_seconds) as checkpoint:
         if checkpoint_path is not None:
             watch(checkpoint)
@@ -101,18 +104,18 @@ def run_job(
         label_noise=label_noise,
         parameters=json.dumps(parameters),
         device=device,
-        **provenance(code_digest),
+        **provenance(code_digest, packages[device]),
     )
 
 
-def _key(problem, layers, settings, seed, device, code_digest, source_paths) -> str:
+def _key(problem, layers, settings, seed, device, code_digest, used, source_paths) -> str:
     """What the steps of a job depend on; not what only decides how many of them there are."""
     only_stop = stopping(type(settings))
     asked = {name: value for name, value in asdict(settings).items() if name not in only_stop}
     sources = [Path(path).read_bytes() for path in source_paths]
     examples = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
     kind = type(settings).__name__
-    return digest(kind, layers, asked, seed, device, code_digest, versions(), sources, examples)
+    return digest(kind, layers, asked, seed, device, code_digest, used, sources, examples)
 
 
 def load_problem(

@@ -1,0 +1,31 @@
+"""Moves of binary weights: a few flips, drawn without replacement; for kernels on the CPU."""
+
+from volumetry.kernels.jit import inlined
+from volumetry.kernels.philox import below, words
+
+
+@inlined
+def draw_flips(seed, stream, step, n_weights, flips):
+    """Fill ``flips`` with distinct weights, uniform and ascending; returns a spare 32-bit word."""
+    w0, w1, w2, spare = words(seed, stream, step, 0)
+    for t in range(flips.size):
+        if t > 0 and t % 3 == 0:
+            w0, w1, w2, _ = words(seed, stream, step, t // 3)
+        position = below(w0, n_weights - t)
+        w0, w1 = w1, w2
+        # Skip the weights already taken, keeping the list sorted as it grows.
+        s = 0
+        while s < t and position >= flips[s]:
+            position += 1
+            s += 1
+        for r in range(t, s, -1):
+            flips[r] = flips[r - 1]
+        flips[s] = position
+    return spare
+
+
+@inlined
+def flip(weights, flips):
+    """Flip the listed weights; its own inverse."""
+    for t in range(flips.size):
+        weights[flips[t]] = -weights[flips[t]]
