@@ -4,9 +4,11 @@ The comparison is one with enumeration on problems that take several windows; th
 passes it, and each of the broken ones fails it.
 """
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import test_chains
@@ -58,11 +60,16 @@ def largest_z(least_windows=1):
     return np.nanmax(np.abs(z))
 
 
-def broken_chains(old, new, folder):
+def broken_chains(old, new):
     source = Path(chains.__file__).read_text(encoding="utf-8")
     assert source.count(old) == 1
-    path = folder / "broken_chains.py"
-    path.write_text(source.replace(old, new), encoding="utf-8")
+    text = source.replace(old, new)
+    # Where the compiled code is kept, so that the next run of the tests finds it.
+    name = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    path = Path(numba.config.CACHE_DIR) / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     spec = importlib.util.spec_from_file_location("broken_chains", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -74,19 +81,19 @@ def test_the_sound_version_passes():
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_broken_chain_is_caught(name, tmp_path, monkeypatch):
-    broken = broken_chains(*MUTATIONS[name], tmp_path)
+def test_a_broken_chain_is_caught(name, monkeypatch):
+    broken = broken_chains(*MUTATIONS[name])
     monkeypatch.setattr(chains, "run_rounds", broken.run_rounds)
     z = largest_z()
     print(f"{name}: largest |z| {z:.1f}")
     assert z > LARGEST_Z
 
 
-def test_exchange_without_its_acceptance_test_is_caught(tmp_path, monkeypatch):
+def test_exchange_without_its_acceptance_test_is_caught(monkeypatch):
     """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
     tiny = test_chains.Tiny("perceptron")
     test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
-    monkeypatch.setattr(chains, "run_rounds", broken_chains(*EXCHANGE, tmp_path).run_rounds)
+    monkeypatch.setattr(chains, "run_rounds", broken_chains(*EXCHANGE).run_rounds)
     with pytest.raises(AssertionError):
         test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
 
