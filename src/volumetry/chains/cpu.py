@@ -25,11 +25,9 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
+from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, stream
 from volumetry.networks import Network
 from volumetry.weights.flips import draw_flips, flip
-
-EXCHANGE, MOVES, DRAWS = 0, 1, 2
-"""Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
 class Levels(NamedTuple):
@@ -194,7 +192,7 @@ def draw_uniform(memory, weights, seed, first, visits, tests, test_sum) -> None:
     test_state = State(*(values[0] for values in memory.test_states))
     test = memory.test_plan, test_state, memory.move
     for draw, row in enumerate(weights):
-        draw_weights(seed, DRAWS, first + draw, row)
+        draw_weights(seed, stream(DRAWS, 0), first + draw, row)
         correct = initialise(memory.plan, state, memory.move, row, memory.scratch)
         visits[correct] += 1
         tests[correct] += 1
@@ -223,12 +221,11 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            stream = MOVES + 4 * (w + n_windows * walker_set)
-            _run_window(memory, walkers, windows, tally, levels, seed, stream, w, moves[w])
+            own = stream(MOVES, w + n_windows * walker_set)
+            _run_window(memory, walkers, windows, tally, levels, seed, own, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
-            stream = EXCHANGE + 4 * (w + n_windows * walker_set)
-            word = words(seed, stream, number, 0)[0]
+            word = words(seed, stream(EXCHANGE, w + n_windows * walker_set), number, 0)[0]
             _try_exchange(walkers, windows, tally, w, log_uniform(word))
         _count_round_trips(walkers, tally)
         everywhere = test_every > 0 and number % test_every == test_every - 1

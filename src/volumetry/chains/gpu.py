@@ -16,7 +16,7 @@ import torch
 import triton
 import triton.language as tl
 
-from volumetry.chains.cpu import DRAWS, EXCHANGE, MOVES, Levels, Tally, Walkers, Windows
+from volumetry.chains.cpu import Levels, Tally, Walkers, Windows
 from volumetry.engines.evaluator_gpu import LARGEST_FLIPS, commit, evaluate, initialise_block
 from volumetry.engines.layout_gpu import (
     Examples,
@@ -27,12 +27,12 @@ from volumetry.engines.layout_gpu import (
     state_of,
 )
 from volumetry.errors import ConfigError
+from volumetry.kernels import streams
 from volumetry.kernels.philox import LOG_TABLE, draw_weights
 from volumetry.kernels.philox_gpu import log_uniform, words
+from volumetry.kernels.streams_gpu import EXCHANGE, MOVES, stream
 from volumetry.networks import Network
 from volumetry.weights.flips_gpu import draw_flips, flip
-
-_EXCHANGE, _MOVES = tl.constexpr(EXCHANGE), tl.constexpr(MOVES)
 
 
 class Chains:
@@ -131,7 +131,7 @@ class Chains:
     def draw_uniform(self, weights, seed, first, visits, tests, test_sum) -> None:
         """``chains.draw_uniform``; may be called from several threads."""
         for draw, row in enumerate(weights):
-            draw_weights(seed, DRAWS, first + draw, row)
+            draw_weights(seed, streams.stream(streams.DRAWS, 0), first + draw, row)
         with self._scratch_lock:
             rows = torch.from_numpy(weights).to(self.device)
             correct = self._evaluate(self.train, rows).cpu().numpy()
@@ -293,14 +293,14 @@ def _run_windows(
     ln_f = tl.load(windows.ln_f + place)
     interval = tl.load(windows.interval + place)
     seed = tl.load(seed)
-    stream = _MOVES + 4 * place  # place = window + windows * set
+    own = stream(MOVES, place)
     level = tl.load(walkers.level + walker).to(tl.int32)
     counter = walkers.step + walker_set * (1 + n_windows) + 1 + w
     first = tl.load(counter)
     last = first + tl.load(moves + w)
     accepted = 0
     for step in range(first, last):
-        flips, word = draw_flips(seed, stream, step, size, M)
+        flips, word = draw_flips(seed, own, step, size, M)
         least = low if BINS == 1 else BASE
         correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
         accept = correct >= least
@@ -370,7 +370,7 @@ def _exchange(
         lower = windows.log_weight + place.to(tl.int64) * n_levels
         upper = lower + n_levels
         change = tl.load(lower + y) + tl.load(upper + x) - tl.load(lower + x) - tl.load(upper + y)
-        word, _, _, _ = words(seed, _EXCHANGE + 4 * place, number, 0)
+        word, _, _, _ = words(seed, stream(EXCHANGE, place), number, 0)
         tl.atomic_add(tally.attempts + place, 1, sem="relaxed")
         if (change >= 0) | (log_uniform(word, table) < change):
             tl.store(walkers.replica + place, b)
