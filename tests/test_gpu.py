@@ -189,7 +189,7 @@ def test_kernels_compile_for_a_gpu(monkeypatch):
     run = subprocess.run(
         [sys.executable, script, "binned"], check=True, capture_output=True, text=True
     )
-    assert {"_run_windows", "_exchange", "_evaluate_all", "_tally_tests"} <= set(
+    assert {"run_windows", "exchange", "evaluate_all", "tally_tests"} <= set(
         re.findall(r"(\w+): \d+ registers", run.stdout)
     )
 

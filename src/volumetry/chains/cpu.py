@@ -36,11 +36,9 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
+from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, stream
 from volumetry.systems.classification import Classification
 from volumetry.weights.flips import draw_flips, flip
-
-EXCHANGE, MOVES, DRAWS = 0, 1, 2
-"""Kinds of random stream; a stream is kind + 4 x (window + windows x set)."""
 
 
 class Buffers(NamedTuple):
@@ -150,7 +148,7 @@ class CpuChains:
             weights = np.empty(self._weights.shape[-1], np.int8)
             for group in range(r * per_set, (r + 1) * per_set):
                 for number in range(group * each, (group + 1) * each):
-                    draw_weights(self._seed, DRAWS, number, weights)
+                    draw_weights(self._seed, stream(DRAWS, 0), number, weights)
                     level, score = self._observe(self._buffers[r], weights)
                     visits[group, level] += 1
                     tests[group, level] += 1
@@ -232,14 +230,11 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            stream = MOVES + 4 * (w + n_windows * walker_set)
-            _run_window(
-                buffers, weights, walkers, windows, tally, levels, seed, stream, w, moves[w]
-            )
+            own = stream(MOVES, w + n_windows * walker_set)
+            _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
-            stream = EXCHANGE + 4 * (w + n_windows * walker_set)
-            word = words(seed, stream, number, 0)[0]
+            word = words(seed, stream(EXCHANGE, w + n_windows * walker_set), number, 0)[0]
             _try_exchange(walkers, windows, tally, w, log_uniform(word))
         _count_round_trips(walkers, tally)
         everywhere = test_every > 0 and number % test_every == test_every - 1
@@ -262,12 +257,12 @@ def run_rounds(
 
 
 @part
-def _run_window(buffers, weights, walkers, windows, tally, levels, seed, stream, w, moves):
+def _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves):
     replica = walkers.replica[w]
     plan, state, move, scratch = borrow(
         buffers.plan, state_of(buffers.states, replica), buffers.move, buffers.scratch
     )
-    own = borrowed(weights[replica])
+    weights = borrowed(weights[replica])
     log_weight = borrowed(windows.log_weight[w])
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
     binned = levels.bins > 1
@@ -282,15 +277,15 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, stream,
     level = walkers.level[replica]
     accepted = 0
     for step in range(first, first + moves):
-        word = draw_flips(seed, stream, step, own.size, move.flips)
+        word = draw_flips(seed, own, step, weights.size, move.flips)
         find_channels(plan, move)
-        flip(own, move.flips)
-        correct = evaluate(plan, state, move, own, scratch, least)
+        flip(weights, move.flips)
+        correct = evaluate(plan, state, move, weights, scratch, least)
         proposed = correct - levels.base
         accept = correct >= least
         tested = accept and binned
         if tested:
-            hits = _evaluate_test(test_plan, test_state, move, own, test_scratch, least_hits)
+            hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
             proposed = proposed * levels.bins + hits // levels.width
             accept = hits >= least_hits
         if accept and proposed != level:
@@ -308,7 +303,7 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, stream,
             revert(plan, state, move, scratch)
             if tested:
                 _revert_test(test_plan, test_state, move, test_scratch)
-            flip(own, move.flips)
+            flip(weights, move.flips)
         visits[level] += 1
         if ln_f > 0 and step % interval == 0:
             log_weight[level] -= ln_f

@@ -11,9 +11,7 @@ The kernels also run on the CPU, in Triton's interpreter (TRITON_INTERPRET=1), f
 import numpy as np
 import torch
 import triton
-import triton.language as tl
 
-from volumetry.chains.cpu import DRAWS, EXCHANGE, MOVES
 from volumetry.chains.records import (
     NO_TESTS,
     Advance,
@@ -25,22 +23,13 @@ from volumetry.chains.records import (
     new_tally,
     new_walkers,
 )
-from volumetry.engines.evaluator_gpu import LARGEST_FLIPS, commit, evaluate, initialise_block
-from volumetry.engines.layout_gpu import (
-    Examples,
-    layout,
-    make_examples,
-    make_states,
-    n_weights,
-    state_of,
-)
+from volumetry.chains.rounds_gpu import evaluate_all, exchange, run_windows, tally_tests
+from volumetry.engines.evaluator_gpu import LARGEST_FLIPS
+from volumetry.engines.layout_gpu import Examples, layout, make_examples, make_states
 from volumetry.errors import ConfigError
 from volumetry.kernels.philox import LOG_TABLE, draw_weights
-from volumetry.kernels.philox_gpu import log_uniform, words
+from volumetry.kernels.streams import DRAWS, stream
 from volumetry.systems.classification import Classification
-from volumetry.weights.flips_gpu import draw_flips, flip
-
-_EXCHANGE, _MOVES = tl.constexpr(EXCHANGE), tl.constexpr(MOVES)
 
 
 class GpuChains:
@@ -143,7 +132,7 @@ class GpuChains:
         last = []
         for group in range(groups):
             for number, row in enumerate(weights, group * each):
-                draw_weights(self._draw_seed, DRAWS, number, row)
+                draw_weights(self._draw_seed, stream(DRAWS, 0), number, row)
             rows = torch.from_numpy(weights).to(self._device)
             correct = self._evaluate(self.train, rows).cpu().numpy()
             score = self._evaluate(self.test, rows).cpu().numpy()
@@ -186,7 +175,7 @@ class GpuChains:
         binned = self._levels.bins > 1
         lanes = triton.next_power_of_2(n_windows)
         for turn in range(rounds):
-            _run_windows[(count * n_windows,)](
+            run_windows[(count * n_windows,)](
                 self.train,
                 self._values,
                 self.test if binned else self.train,
@@ -207,7 +196,7 @@ class GpuChains:
                 num_warps=self.warps,
                 enable_fp_fusion=False,
             )
-            _exchange[(count,)](
+            exchange[(count,)](
                 walkers,
                 windows,
                 tally,
@@ -228,7 +217,7 @@ class GpuChains:
             if test_low < n_levels or test_every > 0:
                 weights = self._weights.reshape(count * n_windows, -1)
                 self._launch(self.test, weights, self._scratch, chosen, hits, False)
-                _tally_tests[(count,)](
+                tally_tests[(count,)](
                     walkers,
                     tally,
                     chosen,
@@ -258,7 +247,7 @@ class GpuChains:
         return correct
 
     def _launch(self, examples, weights, values, chosen, correct, keep) -> None:
-        _evaluate_all[(self._programs,)](
+        evaluate_all[(self._programs,)](
             examples,
             values,
             weights,
@@ -278,196 +267,3 @@ def _shape_of_program(network, width, warps, block) -> tuple[int, int]:
     if warps is None:
         warps = min(4, triton.next_power_of_2(-(-width // each)))
     return warps, block or each * warps
-
-
-@triton.jit(do_not_specialize=["n_windows", "n_levels"])
-def _run_windows(
-    examples,
-    values,
-    test_examples,
-    test_values,
-    weights,
-    walkers,
-    windows,
-    tally,
-    moves,
-    table,
-    seed,
-    n_windows,
-    n_levels,
-    LEVELS: tl.constexpr,
-    NET: tl.constexpr,
-    M: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """The moves of one round: a program for each window of each set, set by set."""
-    BASE: tl.constexpr = LEVELS[0]
-    BINS: tl.constexpr = LEVELS[1]
-    BIN: tl.constexpr = LEVELS[2]
-    place = tl.program_id(0)
-    walker_set = place // n_windows
-    w = place % n_windows
-    walker = walker_set * n_windows + tl.load(walkers.replica + place).to(tl.int32)
-    size = tl.full((), n_weights(NET), tl.int32)
-    weights += walker.to(tl.int64) * size
-    values = state_of(values, walker, 0, NET)
-    test_values = state_of(test_values, walker, 0, NET)
-    log_weight = windows.log_weight + place.to(tl.int64) * n_levels
-    visits = tally.visits + place.to(tl.int64) * n_levels
-    changes = tally.changes + place.to(tl.int64) * n_levels
-    low = tl.load(windows.low + place).to(tl.int32)
-    ln_f = tl.load(windows.ln_f + place)
-    interval = tl.load(windows.interval + place)
-    seed = tl.load(seed)
-    stream = _MOVES + 4 * place  # place = window + windows * set
-    level = tl.load(walkers.level + walker).to(tl.int32)
-    counter = walkers.step + walker_set * (1 + n_windows) + 1 + w
-    first = tl.load(counter)
-    last = first + tl.load(moves + w)
-    accepted = 0
-    for step in range(first, last):
-        flips, word = draw_flips(seed, stream, step, size, M)
-        least = low if BINS == 1 else BASE
-        correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
-        accept = correct >= least
-        proposed = tl.where(accept, correct - BASE, level)
-        if BINS > 1:
-            if accept:
-                fewest = low * BIN
-                hits = evaluate(test_examples, test_values, weights, flips, fewest, NET, M, BLOCK)
-                accept = hits >= fewest
-                proposed = tl.where(accept, proposed * BINS + hits // BIN, level)
-        if proposed != level:
-            change = tl.load(log_weight + proposed) - tl.load(log_weight + level)
-            accept = (change >= 0) | (log_uniform(word, table) < change)
-            if accept:
-                tl.atomic_add(changes + level, 1, sem="relaxed")
-                level = proposed
-        # Nobody reads any more what follows overwrites.
-        tl.debug_barrier()
-        if accept:
-            commit(values, flips, NET, M)
-            if BINS > 1:
-                commit(test_values, flips, NET, M)
-            flip(weights, flips, M)
-            accepted += 1
-        tl.atomic_add(visits + level, 1, sem="relaxed")
-        if ln_f > 0:
-            if step % interval == 0:
-                tl.store(log_weight + level, tl.load(log_weight + level) - ln_f)
-        tl.debug_barrier()
-    tl.store(counter, last)
-    tl.store(walkers.level + walker, level)
-    tl.atomic_add(tally.accepted + place, accepted, sem="relaxed")
-
-
-@triton.jit(do_not_specialize=["n_windows", "n_levels", "turn", "rounds", "test_low", "test_every"])
-def _exchange(
-    walkers,
-    windows,
-    tally,
-    chosen,
-    hits,
-    table,
-    seed,
-    n_windows,
-    n_levels,
-    turn,
-    rounds,
-    test_low,
-    test_every,
-    LANES: tl.constexpr,
-):
-    """End a round: a program for each set exchanges, counts round trips, and chooses what to test.
-
-    ``chosen`` gets the walkers to be tested, by window, and -1 for the others; ``hits`` is zeroed.
-    """
-    walker_set = tl.program_id(0)
-    place0 = walker_set * n_windows
-    seed = tl.load(seed)
-    step = walkers.step + walker_set * (1 + n_windows)
-    number = tl.load(step)
-    for w in range((number % 2).to(tl.int32), n_windows - 1, 2):
-        place = place0 + w
-        a = tl.load(walkers.replica + place)
-        b = tl.load(walkers.replica + place + 1)
-        x = tl.load(walkers.level + place0 + a)
-        y = tl.load(walkers.level + place0 + b)
-        lower = windows.log_weight + place.to(tl.int64) * n_levels
-        upper = lower + n_levels
-        change = tl.load(lower + y) + tl.load(upper + x) - tl.load(lower + x) - tl.load(upper + y)
-        word, _, _, _ = words(seed, _EXCHANGE + 4 * place, number, 0)
-        tl.atomic_add(tally.attempts + place, 1, sem="relaxed")
-        if (change >= 0) | (log_uniform(word, table) < change):
-            tl.store(walkers.replica + place, b)
-            tl.store(walkers.replica + place + 1, a)
-            tl.atomic_add(tally.exchanges + place, 1, sem="relaxed")
-    tl.debug_barrier()
-    if n_windows > 1:
-        bottom = place0 + tl.load(walkers.replica + place0)
-        top = place0 + tl.load(walkers.replica + place0 + n_windows - 1)
-        if tl.load(walkers.heading + bottom) == 1:
-            tl.atomic_add(tally.round_trips + bottom, 1, sem="relaxed")
-        if tl.load(walkers.heading + top) == -1:
-            tl.store(walkers.heading + top, 1)
-        tl.store(walkers.heading + bottom, -1)
-    w = tl.arange(0, LANES)
-    inside = w < n_windows
-    walker = place0 + tl.load(walkers.replica + place0 + w, inside, 0).to(tl.int32)
-    level = tl.load(walkers.level + walker, inside, 0).to(tl.int32)
-    tl.store(tally.trace + (place0 + w).to(tl.int64) * rounds + turn, level, inside)
-    everywhere = number < 0
-    if test_every > 0:
-        everywhere = number % test_every == test_every - 1
-    wanted = (level >= test_low) | everywhere
-    tl.store(chosen + place0 + w, tl.where(wanted, walker, -1), inside)
-    tl.store(hits + place0 + w, 0, inside)
-    tl.store(step, number + 1)
-
-
-@triton.jit(do_not_specialize=["count"])
-def _evaluate_all(
-    examples,
-    values,
-    weights,
-    chosen,
-    correct,
-    count,
-    KEEP: tl.constexpr,
-    NET: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Add to ``correct`` the examples that each of the chosen rows of weights gets right.
-
-    Blocks of examples are shared among the programs. With ``KEEP`` the values are kept, under the
-    number of the row; otherwise ``values`` is scratch memory, a block for each program.
-    """
-    program = tl.program_id(0)
-    blocks = tl.cdiv(examples.width, BLOCK)
-    for item in range(program, count * blocks, tl.num_programs(0)):
-        row = tl.load(chosen + item // blocks)
-        if row >= 0:
-            start = item % blocks * BLOCK
-            own = state_of(values, row if KEEP else program, 0 if KEEP else start, NET)
-            e = start + tl.arange(0, BLOCK)
-            weight = weights + row.to(tl.int64) * n_weights(NET)
-            right = initialise_block(examples, own, weight, e, NET, BLOCK)
-            tl.atomic_add(correct + item // blocks, right, sem="relaxed")
-
-
-@triton.jit(do_not_specialize=["n_windows", "n_levels", "n_test"])
-def _tally_tests(walkers, tally, chosen, hits, n_windows, n_levels, n_test, LANES: tl.constexpr):
-    """Count the tests of a round: a program for each set."""
-    walker_set = tl.program_id(0)
-    w = tl.arange(0, LANES)
-    inside = w < n_windows
-    place = walker_set * n_windows + w
-    walker = tl.load(chosen + place, inside, -1)
-    tested = inside & (walker >= 0)
-    hit = tl.load(hits + place, inside, 0)
-    level = tl.load(walkers.level + walker, tested, 0)
-    tl.atomic_add(tally.tests + walker_set * n_levels + level, 1, tested, sem="relaxed")
-    total = tally.test_sum + walker_set * n_levels + level
-    tl.atomic_add(total, hit.to(tl.int64), tested, sem="relaxed")
-    at_top = tested & (level == n_levels - 1)
-    tl.atomic_add(tally.test_counts + walker_set * (n_test + 1) + hit, 1, at_top, sem="relaxed")

@@ -15,7 +15,7 @@ def convolve(
     channel,
     other: tl.constexpr,
     examples,
-    values,
+    state,
     weights,
     flips,
     e,
@@ -30,10 +30,10 @@ def convolve(
     WIDTH: tl.constexpr = stage(NET, s, "w_in")
     SIDE: tl.constexpr = 1 << stage(NET, s, "pools")
     PIXELS: tl.constexpr = pixels_of(NET, s)
-    narrow: tl.constexpr = values.maps.dtype.element_ty
+    narrow: tl.constexpr = state.maps.dtype.element_ty
     wide: tl.constexpr = tl.int32 if narrow == tl.int16 else narrow
     mark = stage(NET, s, "first_channel") + channel
-    side = tl.load(values.map_side + mark).to(tl.int32) ^ other
+    side = tl.load(state.map_side + mark).to(tl.int32) ^ other
     for first in range(0, PIXELS, _POSITIONS):
         position = first + tl.arange(0, _POSITIONS)
         # ReLU and max-pooling commute: the maximum starts at zero.
@@ -47,9 +47,9 @@ def convolve(
                 width = examples.width
                 pixel, step, changed = c * (HEIGHT * WIDTH), 1, 0
                 if s > 0:
-                    source = values.maps
-                    width = values.width
-                    changed = tl.load(values.map_side + stage(NET, s - 1, "first_channel") + c).to(
+                    source = state.maps
+                    width = state.width
+                    changed = tl.load(state.map_side + stage(NET, s - 1, "first_channel") + c).to(
                         tl.int32
                     )
                     if other:
@@ -69,6 +69,6 @@ def convolve(
                     total += weight * pixels.to(wide)
             most = tl.maximum(most, total)
         row = 2 * (stage(NET, s, "first_row") + channel * PIXELS + position) + side
-        pointer = values.maps + row.to(tl.int64) * values.width
+        pointer = state.maps + row.to(tl.int64) * state.width
         here = (position < PIXELS)[:, None] & inside[None, :]
         tl.store(pointer[:, None] + e[None, :], most.to(narrow), here)

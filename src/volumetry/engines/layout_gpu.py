@@ -158,16 +158,16 @@ def power_of_2(size):
 
 
 @triton.jit
-def state_of(values, walker, column, NET: tl.constexpr):
+def state_of(states, walker, column, NET: tl.constexpr):
     """The values of one walker; examples are counted from ``column``."""
     MAPS: tl.constexpr = _sizes(NET)[0]
     CHANNELS: tl.constexpr = _sizes(NET)[1]
     UNITS: tl.constexpr = _sizes(NET)[2]
     walker = walker.to(tl.int64)
     return State(
-        values.maps + walker * (2 * MAPS) * values.width - column,
-        values.map_side + walker * CHANNELS,
-        values.sums + walker * (2 * UNITS) * values.width - column,
-        values.sum_side + walker * UNITS,
-        values.width,
+        states.maps + walker * (2 * MAPS) * states.width - column,
+        states.map_side + walker * CHANNELS,
+        states.sums + walker * (2 * UNITS) * states.width - column,
+        states.sum_side + walker * UNITS,
+        states.width,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numba as nb
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
 
@@ -42,6 +42,9 @@ It compiles faster for having no entry from Python: called from there, it crashe
 
 inlined = nb.njit(forceinline=True, **_OPTIONS, **_FROM_KERNELS)
 """A part of kernels, merged into its caller: loops then need no call. None from Python either."""
+
+plain = register_jitable(**_OPTIONS)
+"""A function of Python that kernels call too."""
 
 
 @intrinsic

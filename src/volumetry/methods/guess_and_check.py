@@ -22,6 +22,7 @@ from volumetry.engines.layout import (
 from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import fill_words
 from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
+from volumetry.kernels.streams import GUESSES, stream
 from volumetry.methods.result import common_result
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct, pool_inputs
@@ -223,7 +224,7 @@ class Checker:
 
 @jit
 def _draw(seed, guess, words):
-    fill_words(seed, 0, guess, words)
+    fill_words(seed, stream(GUESSES, 0), guess, words)
 
 
 @jit
@@ -243,7 +244,7 @@ def _check(sheet, words, values, seed, first, stop, found):
     n = sheet.y.size
     count = 0
     for guess in range(first, stop):
-        fill_words(seed, 0, guess, words)
+        fill_words(seed, stream(GUESSES, 0), guess, words)
         e = 0
         while e < n and _is_right(sheet, flat, values, room, e):
             e += 1
