@@ -1,0 +1,179 @@
+"""The contract of the chains, on every backend: the same tests for all of them.
+
+Without a GPU its kernels run in Triton's interpreter, so the problem is tiny.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from enumeration import random_problem
+
+from volumetry.chains.cpu import CpuChains
+from volumetry.chains.recorded import RecordedChains
+from volumetry.chains.records import Schedule, Windows
+from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.systems.classification import Classification
+
+SETS, WINDOWS, SEED = 2, 3, 2**63 + 5
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+if DEVICE == "cpu":
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv("TRITON_INTERPRET", "1")
+        from triton.runtime import interpreter
+
+        from volumetry.chains.gpu import GpuChains
+else:
+    from volumetry.chains.gpu import GpuChains
+
+BACKENDS = {
+    "cpu": CpuChains,
+    "gpu": lambda *given: GpuChains(*given, device=DEVICE, block=32),
+}
+PROBLEM = random_problem(1)
+SYSTEMS = {
+    "over A": Classification.over_correct(PROBLEM),
+    "over A and Q": Classification.over_accuracy(PROBLEM, len(PROBLEM.y_train), 4),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, monkeypatch):
+    if request.param == "gpu" and DEVICE == "cpu":
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        builder = interpreter.interpreter_builder
+        # Its checks of overflow take as long as everything else.
+        monkeypatch.setattr(builder, "options", replace(builder.options, sanitize_overflow=False))
+    return BACKENDS[request.param]
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(request):
+    return SYSTEMS[request.param]
+
+
+def starts(system):
+    rng = np.random.default_rng(2)
+    return np.array([[system.space.draw(rng) for _ in range(WINDOWS)] for _ in range(SETS)])
+
+
+def everywhere(system, ln_f=0.0):
+    """Windows over all levels, of unlike weights."""
+    log_weight = 0.3 * np.arange(WINDOWS)[:, None] * np.arange(system.grid.size)
+    low, interval = np.zeros(WINDOWS, np.int64), np.ones(WINDOWS, np.int64)
+    return Windows(log_weight, low, np.full(WINDOWS, ln_f), interval)
+
+
+def schedule(system):
+    """Tests at every level, for a system that does not test at every move."""
+    return Schedule(low=0) if system.levels.bins == 1 else Schedule()
+
+
+MOVES = np.array([2, 1, 1])
+
+
+def levels(system, weights):
+    """Of each row of weights, by the yardstick."""
+    flat = weights.reshape(-1, weights.shape[-1])
+    return np.array([system.observe(w)[0] for w in flat]).reshape(weights.shape[:-1])
+
+
+def test_walkers_stand_where_the_yardstick_puts_them(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    weights = starts(system)
+    walkers = chains.place(weights, step=7)
+    assert np.array_equal(walkers.level, levels(system, weights))
+    assert walkers.next_step == 7
+    assert np.array_equal(chains.system.space.decode(chains.positions()), weights)
+    found = chains.advance(walkers, everywhere(system), 3, MOVES, schedule(system))
+    after = system.space.decode(chains.positions())
+    assert (after != weights).any()
+    assert np.array_equal(found.walkers.level, levels(system, after))
+    assert np.array_equal(found.top, after[range(SETS), found.walkers.replica[:, -1]])
+    assert np.array_equal(walkers.step, np.full((SETS, 1 + WINDOWS), 7))  # records stay as given
+
+
+def test_everything_made_is_counted(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    walkers = chains.place(starts(system))
+    found = chains.advance(walkers, everywhere(system), 3, MOVES, schedule(system))
+    tally, rounds = found.tally, 3
+    assert np.array_equal(tally.visits.sum(axis=2), np.tile(rounds * MOVES, (SETS, 1)))
+    assert np.array_equal(found.walkers.step, np.tile([rounds, *(rounds * MOVES)], (SETS, 1)))
+    assert np.array_equal(tally.trace[:, :, -1], found.walkers.levels)
+    assert tally.attempts.sum() == SETS * rounds and not tally.attempts[:, -1].any()
+    assert (tally.changes.sum(axis=2) <= tally.accepted).all()
+    if system.levels.bins == 1:
+        assert tally.tests.sum() == SETS * WINDOWS * rounds
+        at_top = tally.tests[:, system.grid.goal].sum(axis=1)
+        assert np.array_equal(tally.test_counts.sum(axis=1), at_top)
+
+
+def test_a_window_is_never_left(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    walkers = chains.place(starts(system))
+    at = system.grid.coordinate[walkers.level]
+    low, high = at.min(axis=0), at.max(axis=0)
+    inside = system.grid.inside(list(zip(low.tolist(), high.tolist())))
+    log_weight = np.where(inside, 0.0, -np.inf)
+    found = chains.advance(walkers, Windows.fixed(log_weight, low), 4, MOVES)
+    assert not found.tally.visits[:, ~inside].any()
+
+
+def test_weights_are_learned_set_by_set_and_given_ones_stay(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    windows = everywhere(system, ln_f=0.25)
+    before = windows.log_weight.copy()
+    found = chains.advance(chains.place(starts(system)), windows, 2, MOVES)
+    assert np.array_equal(windows.log_weight, before)
+    assert np.allclose(found.log_weight, before - 0.25 * found.tally.visits, atol=1e-12)
+    fixed = chains.advance(found.walkers, everywhere(system), 1, MOVES)
+    assert np.array_equal(fixed.log_weight, np.tile(before, (SETS, 1, 1)))
+
+
+def test_whole_is_the_same_as_parts_also_in_another_process(backend, system):
+    whole, windows = backend(system, 3, SETS, SEED), everywhere(system)
+    expected = whole.advance(whole.place(starts(system)), windows, 3, MOVES)
+    first, second = backend(system, 3, SETS, SEED), backend(system, 3, SETS, SEED)
+    part = first.advance(first.place(starts(system)), windows, 1, MOVES)
+    second.resume(part.walkers, first.positions())
+    rest = second.advance(part.walkers, windows, 2, MOVES)
+    for name, one, other in zip(expected.walkers._fields, expected.walkers, rest.walkers):
+        assert np.array_equal(one, other), name
+    assert np.array_equal(whole.positions(), second.positions())
+    assert np.array_equal(expected.tally.visits, part.tally.visits + rest.tally.visits)
+
+
+def test_draws_are_numbered(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    fine, coarse = chains.draw(4, 1), chains.draw(SETS, 2)
+    for name in ("visits", "tests", "test_sum"):
+        one, other = getattr(fine, name), getattr(coarse, name)
+        assert np.array_equal(one.reshape(SETS, 2, -1).sum(axis=1), other), name
+    assert np.array_equal(fine.last, coarse.last)
+    at = levels(system, fine.last)
+    assert np.array_equal(fine.visits[[1, 3]].argmax(axis=1), at)
+
+
+def test_a_recorded_advance_is_recalled(backend, system, tmp_path):
+    windows, found = everywhere(system, ln_f=0.25), []
+    for steps in (2, 3):
+        with Checkpoint(tmp_path / "job", "key", seconds=0) as checkpoint:
+            chains = RecordedChains(backend(system, 3, SETS, SEED), checkpoint)
+            chains.draw(SETS, 1)
+            walkers = chains.place(starts(system))
+            for _ in range(steps):
+                walkers, *rest = chains.advance(walkers, windows, 1, MOVES)
+            assert chains.moves == steps * SETS * MOVES.sum()
+            found.append((walkers, *rest, chains.positions()))
+    undisturbed = backend(system, 3, SETS, SEED)
+    walkers = undisturbed.place(starts(system))
+    for _ in range(3):
+        walkers, tally, log_weight, top = undisturbed.advance(walkers, windows, 1, MOVES)
+    resumed = found[1]
+    assert all(map(np.array_equal, walkers, resumed[0]))
+    assert all(map(np.array_equal, tally, resumed[1]))
+    assert np.array_equal(log_weight, resumed[2]) and np.array_equal(top, resumed[3])
+    assert np.array_equal(undisturbed.positions(), resumed[4])
