@@ -1,5 +1,6 @@
 """The rooms of the package: who may import whom is declared in pyproject.toml and holds."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -78,3 +79,17 @@ def test_no_sampler_imports_another(graph):
     for one, other in permutations(modules, 2):
         chain = graph.find_shortest_chain(importer=one, imported=other, as_packages=True)
         assert chain is None, " imports ".join(chain)
+
+
+LARGEST = {ast.FunctionDef: 80, ast.ClassDef: 250}
+LARGEST_FILE = 450
+CODE = [path for part in ("src", "tests", "workflow") for path in (ROOT / part).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_a_class_and_a_function_can_be_read_in_one_go(path):
+    text = path.read_text()
+    assert text.count("\n") <= LARGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        lines = getattr(node, "end_lineno", 0) - getattr(node, "lineno", 0) + 1
+        assert lines <= LARGEST.get(type(node), lines), f"{node.name}: {lines} lines"

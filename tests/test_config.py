@@ -268,8 +268,10 @@ def test_shipped_configurations_are_valid(path):
 def test_the_schema_and_its_tables_are_those_of_the_code():
     """After a change of a declaration: python -m volumetry.study.schema."""
     assert SCHEMA_PATH.read_text() == schema.text()
-    assert schema.refreshed(README) == README
-    assert re.findall("<!-- table: (.*) -->", README) == list(schema.tables())
+    documents = [(ROOT / path).read_text() for path in schema.DOCUMENTS]
+    assert [schema.refreshed(text) for text in documents] == documents
+    marks = re.findall("<!-- table: (.*) -->", "".join(documents))
+    assert marks == list(schema.tables())
 
 
 @pytest.mark.parametrize("sampler", METHODS)

@@ -15,7 +15,7 @@ from volumetry.errors import NetworkError
 from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime import netcdf
-from volumetry.study.job import load_problem, run_job
+from volumetry.study.job import Task, load_problem, run_job
 
 SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
 
@@ -67,18 +67,17 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
     stub = SimpleNamespace(Parameters=Parameters, run=run)
     monkeypatch.setitem(sys.modules, "volumetry.methods.stub", stub)
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
-    settings = {
-        "module": "volumetry.methods.stub",
-        "layers": ["pool", "linear 3"],
-        "parameters": {"tries": 5},
-        "seed": 2**62,
-        "code_digest": "abc",
-        "packages": {"cpu": ["numpy", "scikit-learn"], "cuda": ["torch"]},
-        "threads": 2,
-    }
+    task = Task(
+        module="volumetry.methods.stub",
+        layers=["pool", "linear 3"],
+        parameters={"tries": 5},
+        seed=2**62,
+        code_digest="abc",
+        packages={"cpu": ["numpy", "scikit-learn"], "cuda": ["torch"]},
+    )
     paths = [tmp_path / name for name in ("one.nc", "two.nc")]
     for path in paths:
-        netcdf.write(run_job(*files, cell, **settings), path)
+        netcdf.write(run_job(*files, cell, task, threads=2), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     result = netcdf.read(paths[0])
     assert result["guesses"] == 8 and result.attrs["verdict"] == "stub"
@@ -140,15 +139,16 @@ def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
     monkeypatch.setitem(sys.modules, "volumetry.methods.stub", stub)
     monkeypatch.setattr("volumetry.study.job.choose", lambda *given: {("auto", 40): "cuda"}[given])
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
-    settings = {
-        "module": "volumetry.methods.stub",
-        "layers": [],
-        "parameters": {},
-        "seed": 1,
-        "devices": devices,
-        "packages": {"cpu": ["numpy"], "cuda": ["torch"]},
-    }
-    result = run_job(*files, cell, **settings, code_digest="abc", device="auto")
+    task = Task(
+        module="volumetry.methods.stub",
+        layers=[],
+        parameters={},
+        seed=1,
+        code_digest="abc",
+        packages={"cpu": ["numpy"], "cuda": ["torch"]},
+        devices=devices,
+    )
+    result = run_job(*files, cell, task, device="auto")
     expected = devices[-1]
     assert (result.attrs["verdict"], result.attrs["device"]) == (expected, expected)
     assert ("torch" in json.loads(result.attrs["versions"])) == (expected == "cuda")

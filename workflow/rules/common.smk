@@ -86,12 +86,14 @@ def runs_of(wildcards):
             {
                 "cell": cell,
                 "sampler": sampler,
-                "module": METHODS[sampler].module,
-                "parameters_class": METHODS[sampler].parameters,
-                "devices": METHODS[sampler].devices,
-                "packages": packages_of(sampler),
-                "parameters": config["samplers"][sampler],
-                "seed": job_seed(config["seed"], "run", cell),
+                "task": {
+                    "module": METHODS[sampler].module,
+                    "parameters_class": METHODS[sampler].parameters,
+                    "devices": METHODS[sampler].devices,
+                    "packages": packages_of(sampler),
+                    "parameters": config["samplers"][sampler],
+                    "seed": job_seed(config["seed"], "run", cell),
+                },
             }
         )
     return runs

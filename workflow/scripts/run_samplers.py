@@ -8,7 +8,7 @@ from pathlib import Path
 
 from volumetry.runtime import netcdf
 from volumetry.runtime.joblog import leave, logged
-from volumetry.study.job import run_job
+from volumetry.study.job import Task, run_job
 
 gc.freeze()
 gc.enable()
@@ -27,14 +27,11 @@ for run, output, log in zip(snakemake.params.runs, snakemake.output, snakemake.l
                 "replicate": int(wildcards.replicate),
                 "sampler": run["sampler"],
             },
-            module=run["module"],
-            parameters_class=run["parameters_class"],
-            devices=run["devices"],
-            layers=snakemake.params.layers,
-            parameters=run["parameters"],
-            seed=run["seed"],
-            code_digest=snakemake.params.code,
-            packages=run["packages"],
+            Task(
+                **run["task"],
+                layers=snakemake.params.layers,
+                code_digest=snakemake.params.code,
+            ),
             threads=snakemake.threads,
             # No parameter of the rule: results of all devices are the same, and stay valid.
             device=snakemake.config["device"],

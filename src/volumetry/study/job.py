@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -20,19 +20,38 @@ from volumetry.runtime.provenance import provenance, versions
 from volumetry.systems.classification import Problem
 
 
+@dataclass(frozen=True)
+class Task:
+    """What decides the result of a job, beside the files it reads.
+
+    Attributes:
+        module: the sampler's module, by name: were it imported here, a change of one sampler would
+            concern the results of all.
+        parameters: every parameter of the sampler.
+        seed: of the job.
+        layers: the layer list.
+        code_digest: what the code that makes the result hashes to.
+        packages: for each device, the packages that this code names (``provenance.packages``).
+        parameters_class: the name of the sampler's dataclass of parameters.
+        devices: those that the sampler can compute on.
+    """
+
+    module: str
+    parameters: Mapping
+    seed: int
+    layers: Sequence[str]
+    code_digest: str
+    packages: Mapping[str, Sequence[str]]
+    parameters_class: str = "Parameters"
+    devices: Sequence[str] = ("cpu",)
+
+
 def run_job(
     dataset_path: str | os.PathLike,
     subset_path: str | os.PathLike,
     cell: dict,
+    task: Task,
     *,
-    module: str,
-    parameters_class: str = "Parameters",
-    devices: Sequence[str] = ("cpu",),
-    layers: list[str],
-    parameters: dict,
-    seed: int,
-    code_digest: str,
-    packages: Mapping[str, Sequence[str]],
     threads: int = 1,
     device: str = "cpu",
     source_paths: Sequence[str | os.PathLike] = (),
@@ -45,17 +64,9 @@ def run_job(
     Args:
         dataset_path, subset_path: files of ``datasets.storage``.
         cell: ``dataset``, ``architecture``, ``n``, ``replicate`` and ``sampler`` of the job.
-        module: the sampler's module, by name: were it imported here, a change of one sampler would
-            concern the results of all.
-        parameters_class: the name of its dataclass of parameters.
-        devices: those that it can compute on.
-        layers: the layer list.
-        parameters: every parameter of the sampler.
-        seed: of the job.
-        code_digest: what the code that makes the result hashes to.
-        packages: for each device, the packages that this code names (``provenance.packages``).
+        task: what to run on them.
         threads: how many the sampler may use; the result does not depend on it.
-        device: auto, cpu or cuda; what a sampler that knows the CPU alone takes, is the CPU.
+        device: auto, cpu or cuda; a sampler that knows the CPU alone takes the CPU.
         source_paths: results of other samplers on the same subset that this one starts from.
         checkpoint_path: where to keep what is done, and to go on from; the result depends neither
             on it nor on how often. With a path, the main thread has to call, and a signal of
@@ -71,22 +82,21 @@ def run_job(
         ConfigError: the device is not there.
         NetworkError: the sums of the network could overflow on this dataset.
     """
-    sampler = import_module(module)
-    problem, label_noise = load_problem(dataset_path, subset_path, layers, cell["n"])
-    settings = getattr(sampler, parameters_class)(**parameters)
+    sampler = import_module(task.module)
+    problem, label_noise = load_problem(dataset_path, subset_path, task.layers, cell["n"])
+    settings = getattr(sampler, task.parameters_class)(**task.parameters)
     sources = [netcdf.read(path) for path in source_paths]
     given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
     walkers = getattr(settings, "walkers", 0)
-    device = choose(device, walkers) if len(devices) > 1 else "cpu"
+    device = choose(device, walkers) if len(task.devices) > 1 else "cpu"
     if device != "cpu":
         given["device"] = device
-    used = versions(packages[device])
-    key = _key(problem, layers, settings, seed, device, code_digest, used, source_paths)
+    key = _key(problem, task, settings, device, source_paths)
     with Checkpoint(checkpoint_path, key, checkpoint_seconds) as checkpoint:
         if checkpoint_path is not None:
             watch(checkpoint)
         given["checkpoint"] = checkpoint
-        result = sampler.run(problem, settings, seed, threads=threads, **given)
+        result = sampler.run(problem, settings, task.seed, threads=threads, **given)
     if cost_path is not None:
         write_cost(cost_path, checkpoint.spent)
     return result.assign_attrs(
@@ -96,30 +106,37 @@ def run_job(
             name: np.int64(value) if isinstance(value, int) else value
             for name, value in cell.items()
         },
-        seed=np.int64(seed),
-        layers=json.dumps(layers),
+        seed=np.int64(task.seed),
+        layers=json.dumps(task.layers),
         n_weights=np.int64(problem.network.n_weights),
         n_classes=np.int64(problem.network.n_classes),
         n_test=np.int64(len(problem.y_test)),
         label_noise=label_noise,
-        parameters=json.dumps(parameters),
+        parameters=json.dumps(task.parameters),
         device=device,
-        **provenance(code_digest, packages[device]),
+        **provenance(task.code_digest, task.packages[device]),
     )
 
 
-def _key(problem, layers, settings, seed, device, code_digest, used, source_paths) -> str:
+def _key(problem: Problem, task: Task, settings, device: str, source_paths) -> str:
     """What the steps of a job depend on; not what only decides how many of them there are."""
     only_stop = stopping(type(settings))
     asked = {name: value for name, value in asdict(settings).items() if name not in only_stop}
-    sources = [Path(path).read_bytes() for path in source_paths]
-    examples = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
-    kind = type(settings).__name__
-    return digest(kind, layers, asked, seed, device, code_digest, used, sources, examples)
+    return digest(
+        type(settings).__name__,
+        task.layers,
+        asked,
+        task.seed,
+        device,
+        task.code_digest,
+        versions(task.packages[device]),
+        [Path(path).read_bytes() for path in source_paths],
+        [value for value in vars(problem).values() if isinstance(value, np.ndarray)],
+    )
 
 
 def load_problem(
-    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, layers: list[str], n: int
+    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, layers: Sequence[str], n: int
 ) -> tuple[Problem, float]:
     """The problem that D_n of a subset file poses, and the fraction of its labels redrawn."""
     dataset, subset = netcdf.read(dataset_path), netcdf.read(subset_path)
