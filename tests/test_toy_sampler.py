@@ -19,7 +19,6 @@ import numpy as np
 from volumetry.methods.result import common_result
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import parameter
-from volumetry.weights.binary import random_weights
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Parameters:
 
 def run(problem, parameters, seed, *, threads=1, checkpoint=None, sources=()):
     rng = np.random.default_rng(seed)
-    weights = [random_weights(problem.network.n_weights, rng) for _ in range(parameters.draws)]
+    weights = [problem.space.draw(rng) for _ in range(parameters.draws)]
     correct = [count_correct(problem.network, w, problem.x_test, problem.y_test) for w in weights]
     return common_result(
         test_accuracy=np.mean(correct) / len(problem.y_test),
