@@ -13,7 +13,7 @@ from volumetry.benchmark.clock import fastest, rates
 from volumetry.benchmark.design import Design
 from volumetry.benchmark.synthetic import make_examples, make_network
 from volumetry.chains.cpu import CpuChains
-from volumetry.chains.records import Windows
+from volumetry.chains.records import Tally, Windows
 from volumetry.errors import VolumetryError
 from volumetry.networks import Network
 from volumetry.systems.classification import Classification, Problem
@@ -57,9 +57,11 @@ class FreeWalk:
         """Training examples correct, and the bin of correct test examples."""
         return divmod(int(self._walkers.level[0, 0]), self.system.levels.bins)
 
-    def move(self, count: int) -> None:
-        """Make ``count`` moves."""
-        self._walkers = self._chains.advance(self._walkers, self._windows, 1, count).walkers
+    def move(self, count: int) -> Tally:
+        """Make ``count`` moves; what was counted."""
+        made = self._chains.advance(self._walkers, self._windows, 1, count)
+        self._walkers = made.walkers
+        return made.tally
 
 
 def free_window(system: Classification) -> Windows:
