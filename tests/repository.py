@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+PARTS = ("Snakefile", "config", "docs", "envs", "profiles", "src", "workflow")
 # What a study leaves beside its results: times, and what was killed before it was done.
 NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "report.html"}
 

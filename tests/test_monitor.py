@@ -1,99 +1,19 @@
 """The monitor tells every state from files alone, never fails on them, and leaves them alone."""
 
-import hashlib
 import os
 import random
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from repository import ROOT, Repository
+from monitored import CONFIG, NOTE, PROGRESS, mixed, results, run_of
 
-from volumetry.errors import DataError
-from volumetry.methods.result import common_result
 from volumetry.monitor import terminal, words
-from volumetry.monitor.__main__ import main
 from volumetry.monitor.state import UNREADABLE, Job, Reader, time_left
-from volumetry.runtime import netcdf
 from volumetry.runtime.progress import Line, Progress, parse
 from volumetry.study.grid import Run, grid
-
-CONFIG = {
-    "replicates": 2,
-    "datasets": {"small": {"n": [4, 8]}},
-    "architectures": {"perceptron": {"layers": []}},
-    "samplers": {"gd": {}, "guess_and_check": {}, "rewl": {}},
-}
-NOTE = "7 round trips in 20 blocks"
-PROGRESS = f"rewl, production stage: 45%, 0.5 blocks/s, at most 110 s left; {NOTE}"
-
-
-class Results:
-    """A folder of results, made by hand."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-
-    def path(self, folder: str, run: Run, suffix: str) -> Path:
-        path = self.folder / folder / f"{run.cell}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def log(self, run: Run, text: str, age: float = 0.0) -> None:
-        path = self.path("logs/runs", run, "log")
-        path.write_text(text)
-        os.utime(path, (time.time() - age,) * 2)
-
-    def finish(self, run: Run, seconds: float | None = None, **numbers) -> Path:
-        numbers = {"converged": True, "verdict": "converged"} | numbers
-        result = common_result(**numbers).assign_attrs(run._asdict())
-        path = self.path("runs", run, "nc")
-        netcdf.write(result, path)
-        if seconds is not None:
-            table = f"s\tmax_rss\n{seconds}\t100.0\n"
-            self.path("benchmarks/runs", run, "tsv").write_text(table)
-        return path
-
-    def touch(self, name: str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("made")
-
-
-def run_of(sampler: str, n: int = 4, replicate: int = 0) -> Run:
-    return Run("small", "perceptron", n, replicate, sampler)
-
-
-@pytest.fixture
-def results(tmp_path):
-    return Results(tmp_path / "results")
-
-
-@pytest.fixture
-def mixed(results):
-    """A study with a job in every state, and a result of every verdict."""
-    results.touch("datasets/small.nc")
-    results.touch("subsets/small/r0.nc")
-    results.finish(run_of("gd"), 10.0, test_accuracy=0.9, test_accuracy_stderr=0.01)
-    results.finish(run_of("gd", 8), 20.0, converged=False, verdict="not converged: 1 of 2 fitted")
-    results.finish(run_of("rewl"), 40.0, test_accuracy=0.6, log_volume=-3.5, log_volume_stderr=0.1)
-    results.finish(
-        run_of("guess_and_check"), 2.0, converged=False, verdict="no hit", log_volume_upper=-5.8
-    )
-    results.path("runs", run_of("gd", 4, 1), "nc").write_bytes(b"damaged")
-    results.log(run_of("rewl", 8), f"compiled\n{PROGRESS}\n")
-    results.log(run_of("rewl", 4, 1), f"{PROGRESS}\n", age=3000)
-    results.log(run_of("gd", 8, 1), f"{PROGRESS}\nError: the data are damaged\n", age=500)
-    results.log(run_of("rewl", 8, 1), "Traceback (most recent call last):\n  File\nKeyError: 'x'\n")
-    return results
-
 
 # ---- states --------------------------------------------------------------------------------------
 
@@ -356,128 +276,3 @@ def test_the_views_of_a_study_without_a_result(results):
     snapshot = Reader(results.folder).read()
     assert "0 of 12 runs done (0%), 12 waiting" in terminal.view(snapshot)
     assert "No run is finished yet" in page.render(snapshot, 30.0)
-
-
-# ---- the command ---------------------------------------------------------------------------------
-
-
-def test_without_a_configuration_one_clear_message(tmp_path, capsys, results):
-    assert main([str(tmp_path / "none")]) == 1
-    said = capsys.readouterr()
-    assert said.err.startswith(f"Error: {tmp_path / 'none' / 'config.yaml'} is not there: a study")
-    for text in ("", "]", "a: 1", "datasets: {a: 3}", "\0"):
-        (results.folder / "config.yaml").write_text(text)
-        with pytest.raises(DataError, match="cannot be read as the configuration"):
-            Reader(results.folder).read()
-
-
-def test_watching_ends_with_the_study(results, tmp_path, capsys, monkeypatch):
-    """From before the start to the end, with a page that is written each time."""
-    (results.folder / "config.yaml").rename(results.folder / "later")
-    page = tmp_path / "page.html"
-    steps = []
-
-    def sleep(seconds):
-        steps.append(seconds)
-        if len(steps) == 1:
-            assert not page.exists()
-            (results.folder / "later").rename(results.folder / "config.yaml")
-        elif len(steps) == 2:
-            assert "0 of 12" in page.read_text()
-            for run in grid(CONFIG):
-                results.finish(run, test_accuracy=0.5)
-            for name in ("study.nc", "seconds.csv", "charts/test_accuracy.svg", "report.html"):
-                results.touch(name)
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    assert main([str(results.folder), "--watch", "7", "--html", str(page)]) == 0
-    said = capsys.readouterr().out
-    assert steps == [7.0, 7.0] and "Waiting: " in said
-    assert f"The study is complete: {results.folder / 'report.html'}" in said
-    assert "\x1b" not in said  # not a terminal
-    assert "12 of 12" in page.read_text() and 'http-equiv="refresh"' not in page.read_text()
-    assert [path.name for path in tmp_path.iterdir()].count("page.html") == 1
-
-
-def test_an_interrupt_and_an_unwritable_page_are_no_traceback(mixed, capsys, monkeypatch, tmp_path):
-    def interrupt(seconds):
-        raise KeyboardInterrupt
-
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(time, "sleep", interrupt)
-    assert main([str(mixed.folder), "--watch", "5"]) == 0
-    assert main([str(mixed.folder), "--html", str(tmp_path / "file" / "page.html")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
-
-
-def digests(folder: Path) -> dict[str, tuple]:
-    return {
-        str(path.relative_to(folder)): (
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-            path.stat().st_mtime_ns,
-        )
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def monitor(*arguments) -> subprocess.CompletedProcess:
-    """The command, with what it imported on the last line."""
-    script = (
-        "import sys; from volumetry.monitor.__main__ import main; status = main(sys.argv[1:]); "
-        "print(*sorted({'torch', 'numba', 'altair'} & set(sys.modules))); sys.exit(status)"
-    )
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_command_is_light(mixed, tmp_path):
-    """Neither torch nor numba, and charts only for the page; an ASCII terminal will do."""
-    before = digests(mixed.folder)
-    text, page = monitor(mixed.folder), monitor(mixed.folder, "--html", tmp_path / "page.html")
-    assert (text.returncode, text.stdout.splitlines()[-1]) == (0, ""), text.stderr
-    assert (page.returncode, page.stdout.splitlines()[-1]) == (0, "altair"), page.stderr
-    assert digests(mixed.folder) == before
-
-
-# ---- a real study --------------------------------------------------------------------------------
-
-
-def test_a_real_study_is_watched_from_start_to_end(tmp_path):
-    """Part of the smoke study: counts only ever rise, and nothing of it is touched."""
-    config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
-    config["datasets"]["digits_0v7"]["n"] = [4]
-    config["samplers"] = {name: config["samplers"][name] for name in ("gd", "rewl")}
-    repository = Repository(tmp_path)
-    folder = tmp_path / "results" / "smoke"
-    reader, done, states = Reader(folder), [], set()
-    # The kernels of the package that is tested are compiled already.
-    with repository.start(config, source=ROOT / "src", stderr=subprocess.DEVNULL) as study:
-        while study.poll() is None:
-            time.sleep(0.5)
-            try:
-                snapshot = reader.read()
-            except DataError as error:
-                assert "is not there" in str(error) and not done
-                continue
-            assert terminal.view(snapshot)
-            done.append(sum(job.state == "done" for job in snapshot.runs))
-            states |= {job.state for job in snapshot.runs}
-    assert study.returncode == 0
-    assert done == sorted(done) and len(set(done)) > 1 and len(done) > 5
-    assert states == {"waiting", "running", "done"}
-    before = digests(tmp_path)
-    snapshot = reader.read()
-    result = monitor(folder, "--watch", "1")
-    assert digests(tmp_path) == before
-    assert snapshot.complete and snapshot.left.timed == 2 and not snapshot.left.work
-    assert {job.state for job in snapshot.jobs} == {"done"}
-    assert result.returncode == 0 and "The study is complete" in result.stdout, result.stderr
-    study = netcdf.read(folder / "study.nc")
-    for name in ("test_accuracy_mean", "log_volume_mean", "advantage"):
-        np.testing.assert_array_equal(snapshot.study[name], study[name])

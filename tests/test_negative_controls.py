@@ -6,6 +6,7 @@ passes it, and each of the broken ones fails it.
 
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import numba
@@ -65,13 +66,13 @@ def broken_chains(old, new):
     assert source.count(old) == 1
     text = source.replace(old, new)
     # Where the compiled code is kept, so that the next run of the tests finds it.
-    name = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
-    path = Path(numba.config.CACHE_DIR) / name
+    name = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = Path(numba.config.CACHE_DIR) / f"{name}.py"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("broken_chains", path)
-    module = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

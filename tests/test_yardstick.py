@@ -17,7 +17,7 @@ from volumetry.kernels.jit import jit
 from volumetry.methods.guess_and_check import Checker, guessed_weights
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct
-from volumetry.weights.binary import random_weights
+from volumetry.weights.binary import BinaryWeights
 from volumetry.weights.flips import draw_flips, flip
 
 NETWORKS = {  # layers, input shape, classes
@@ -101,7 +101,7 @@ def walk_on_the_cpu(network, x, y, kind):
     """Counts along a walk of one kind of move, after that of its start."""
     plan, state = make_plan(network, x, y), state_of.py_func(make_states(network, N, 1), 0)
     move, scratch = make_move(network, FLIPS), make_scratch(network, FLIPS)
-    weights = random_weights(network.n_weights, np.random.default_rng(1))
+    weights = BinaryWeights(network.n_weights).draw(np.random.default_rng(1))
     yield weights, initialise(plan, state, move, weights, scratch)
     for step in range(200):
         given = plan, state, move, weights, scratch, step
@@ -116,7 +116,7 @@ def walk_on_the_gpu(network, x, y):
     net = layout_gpu.layout(network)
     examples = layout_gpu.make_examples(network, x, y, DEVICE)
     states = layout_gpu.make_states(network, 1, examples.width, DEVICE)
-    weights = random_weights(network.n_weights, np.random.default_rng(1))
+    weights = BinaryWeights(network.n_weights).draw(np.random.default_rng(1))
     weights = torch.from_numpy(weights).to(DEVICE)
     correct = torch.zeros(1, dtype=torch.int32, device=DEVICE)
     seed = torch.tensor([int(SEED)], dtype=torch.uint64).view(torch.int64).to(DEVICE)

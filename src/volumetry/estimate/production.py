@@ -13,6 +13,7 @@ from volumetry.estimate.reweighting import (
     split_r_hat,
     statistical_inefficiency,
 )
+from volumetry.runtime.netcdf import described as over
 
 GROUPS = 8
 """Most stretches that each walker set is cut into for the jackknife."""
@@ -194,10 +195,6 @@ class Production:
 
     def diagnostics(self) -> dict:
         """The diagnostics as variables of a result: name -> (dimensions, values, attributes)."""
-
-        def over(dims, values, long_name):
-            return (dims, np.asarray(values), {"long_name": long_name, "units": "1"})
-
         return {
             "acceptance": over("window", self.acceptance, "fraction of moves accepted"),
             "exchange_acceptance": over(

@@ -25,6 +25,7 @@ from volumetry.methods.costs import check_enumerable
 from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
 from volumetry.weights.flips import flip
@@ -84,11 +85,11 @@ def run(
             part >> np.arange(network.n_weights - walked) & 1
         ).astype(np.int8)
         counts = np.zeros((n + 1, n_test + 1), np.int64)
-        memory = [
+        parts = [
             (plan, state_of.py_func(make_states(network, size, 1), 0), make_scratch(network, 1))
             for plan, size in zip(plans, (n, n_test))
         ]
-        _walk(*memory, make_move(network, 1), weights, walked, counts)
+        _walk(*parts, make_move(network, 1), weights, walked, counts)
         return counts
 
     progress = Progress("enumerate", "parts")
@@ -149,17 +150,14 @@ def _result(counts: np.ndarray, n_weights: int) -> xr.Dataset:
         moves=int(total.sum()),
     )
 
-    def over(dims, values, long_name, units):
-        return (dims, np.asarray(values), {"long_name": long_name, "units": units})
-
     return result.assign_coords(
-        A=over("A", np.arange(n + 1), "training examples classified correctly", "1"),
+        A=over("A", np.arange(n + 1), "training examples classified correctly"),
         test_correct=over(
-            "test_correct", np.arange(n_test + 1), "test examples classified correctly", "1"
+            "test_correct", np.arange(n_test + 1), "test examples classified correctly"
         ),
     ).assign(
         log_g=over("A", log_g, "ln density of states", "nat"),
-        accuracy_given_A=over("A", accuracy, "mean test accuracy at A", "1"),
+        accuracy_given_A=over("A", accuracy, "mean test accuracy at A"),
         log_g_joint=over(
             ("A", "test_correct"), log_g_joint, "ln joint density of states g(A, Q)", "nat"
         ),

@@ -36,10 +36,11 @@ from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import Flat, States, open_run
 from volumetry.methods.flat_histogram.settle import divide
 from volumetry.methods.flat_histogram.windows import enter
-from volumetry.methods.result import common_result, described
+from volumetry.methods.result import common_result
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.netcdf import described as over
 from volumetry.systems.classification import Classification, Levels, Problem
 
 
@@ -354,7 +355,6 @@ def _result(
         verdict=verdict(criteria),
         moves=moves,
     )
-    over = described
 
     def known(values, errors):
         return np.where(np.isfinite(values), errors, np.nan)

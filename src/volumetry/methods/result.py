@@ -3,7 +3,9 @@
 import numpy as np
 import xarray as xr
 
-_COMMON = {
+from volumetry.runtime.netcdf import described
+
+COMMON = {
     "test_accuracy": ("test accuracy at A = n", "1"),
     "test_accuracy_stderr": ("standard error of the test accuracy", "1"),
     "log_volume": ("log-volume ln Pr[A = n]", "nat"),
@@ -14,11 +16,7 @@ _COMMON = {
     "guesses": ("independent uniform draws made", "1"),
     "epochs": ("passes over the training set, summed over networks", "1"),
 }
-
-
-def described(dims, values, long_name: str, units: str = "1") -> tuple:
-    """A variable of a result, with what a reader of the file has to know of it."""
-    return dims, np.asarray(values), {"long_name": long_name, "units": units}
+"""What every sampler reports: long_name and units."""
 
 
 def common_result(
@@ -59,8 +57,5 @@ def common_result(
         "guesses": np.int64(guesses),
         "epochs": np.int64(epochs),
     }
-    variables = {
-        name: ((), value, {"long_name": _COMMON[name][0], "units": _COMMON[name][1]})
-        for name, value in values.items()
-    }
+    variables = {name: described((), value, *COMMON[name]) for name, value in values.items()}
     return xr.Dataset(variables, attrs={"verdict": verdict})

@@ -34,9 +34,10 @@ from volumetry.methods.flat_histogram.learn import learn
 from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_run
 from volumetry.methods.flat_histogram.settle import Settled, divide
-from volumetry.methods.result import common_result, described
+from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.netcdf import described as over
 from volumetry.systems.classification import Classification, Problem
 
 
@@ -232,7 +233,6 @@ def _result(
     )
     test_counts = sum(block.test_counts.sum(axis=0) for block in production.blocks)
     learned = settled.learned
-    over = described
     nan_if_unseen = np.where(np.isfinite(log_p), log_p_stderr, np.nan)
     return result.assign_coords(
         A=over("A", np.arange(n + 1), "training examples classified correctly"),

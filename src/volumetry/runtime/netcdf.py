@@ -3,10 +3,16 @@
 import os
 
 import netCDF4  # noqa: F401  the engine, named so that a result tells its version
+import numpy as np
 import xarray as xr
 
 from volumetry.errors import DataError
 from volumetry.runtime.files import replacing
+
+
+def described(dims, values, long_name: str, units: str = "1") -> tuple:
+    """A variable, with what a reader of the file has to know of it."""
+    return dims, np.asarray(values), {"long_name": long_name, "units": units}
 
 
 def write(dataset: xr.Dataset, path: str | os.PathLike) -> None:
