@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from volumetry.chains.records import NO_TESTS, Advance, Draws, Schedule, Walkers, Windows
-from volumetry.systems.classification import Classification
+from volumetry.systems.system import System
 
 
 class Chains(Protocol):
@@ -19,8 +19,10 @@ class Chains(Protocol):
         sets: R.
     """
 
-    system: Classification
     sets: int
+
+    @property
+    def system(self) -> System: ...
 
     def bytes_needed(self, windows: int) -> int:
         """Memory of this machine that a replica in each of so many windows takes, all sets."""
