@@ -9,7 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 LONGEST = (
     "test_benchmark",  # these two compile kernels that others use after them
     "test_engine",
-    "test_faults",
     "test_gpu",
     "test_checkpoint",
     "test_negative_controls",

@@ -249,6 +249,7 @@ def test_no_value_near_the_bounds_of_the_narrowest_types_overflows():
     walker.check_against_forward()
 
 
+@pytest.mark.slow  # to compile
 def test_wide_types_hold_sums_beyond_32_bits():
     walker = Walker("simple_cnn_deep", (1, 8, 8), 4, 1_000_000, n=33, largest=True)
     assert (map_dtype(walker.network), sum_dtype(walker.network)) == (np.int32, np.int64)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT, Repository, digests
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "replicates": 1,
     "datasets": {

@@ -52,6 +52,8 @@ NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "two stages": (("conv 2", "pool", "conv 3", "linear 6"), (2, 5, 4), 3, 15, 20),
     "wide types": (("conv 1", "linear 6"), (1, 2, 3), 3, 10**8, 40),
 }
+# Kernels for wide types are slow to compile.
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("wide" in name)) for name in NETWORKS]
 BLOCK = 32  # so 40 examples are two blocks
 N_TEST, SETS = 20, 2
 SEED = 2**63 + 11
@@ -151,7 +153,7 @@ def check_equal(one, other):
         assert a.dtype == b.dtype and np.array_equal(a, b), name
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_frozen_weights_exchange_and_tests(name):
     case = Case(name)
     case.start()

@@ -21,6 +21,8 @@ NETWORKS = {  # layers, input shape, classes, largest |input|
     "more units than lanes": (["linear 40"], (13,), 2, 1),
     "64-bit sums": (["conv 2", "linear 3"], (1, 4, 4), 2, 50_000_000),
 }
+# Kernels for 64-bit sums are slow to compile.
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("64" in name)) for name in NETWORKS]
 
 
 def examples(name, n, seed=0):
@@ -31,7 +33,7 @@ def examples(name, n, seed=0):
     return network, x, rng.integers(0, n_classes, n)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_guesses_fit_where_the_forward_pass_says_so(name):
     network, x, y = examples(name, 3)
     weights = [guessed_weights(network, 7, guess) for guess in range(5, 405)]
