@@ -4,7 +4,16 @@ from typing import Protocol
 
 import numpy as np
 
-from volumetry.chains.records import NO_TESTS, Advance, Draws, Schedule, Walkers, Windows
+from volumetry.chains.records import (
+    NO_TESTS,
+    Advance,
+    Draws,
+    Population,
+    Relaxed,
+    Schedule,
+    Walkers,
+    Windows,
+)
 from volumetry.systems.system import System
 
 
@@ -62,6 +71,31 @@ class Chains(Protocol):
 
         Args:
             groups: a multiple of R.
+        """
+        ...
+
+    def populate(self, first: int, members: int) -> Population:
+        """Draw a population from the measure of the weight space, members numbered from there."""
+        ...
+
+    def relax(
+        self,
+        population: Population,
+        parents: np.ndarray,
+        log_weight: np.ndarray,
+        rounds: int,
+        moves: int,
+        groups: int,
+        tests: Schedule = NO_TESTS,
+    ) -> Relaxed:
+        """Make every member a copy of its parent, then make rounds of ``moves`` moves with each.
+
+        The population owes nothing to walkers that were placed, nor they to it.
+
+        Args:
+            parents: int64 (members,): a member for each.
+            log_weight: float64 (levels,): ln weight, the same for all.
+            groups: in which members are counted, one after the other; divides their number.
         """
         ...
 

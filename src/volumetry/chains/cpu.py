@@ -5,7 +5,9 @@ gives to a level: beta A for a canonical ladder, -ln g(A) inside a window and -i
 Wang-Landau, with or without an update of the weights.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +16,13 @@ from volumetry.chains.records import (
     NO_TESTS,
     Advance,
     Draws,
+    Population,
+    Relaxed,
     Schedule,
     Tally,
     Walkers,
     Windows,
+    new_relaxed,
     new_tally,
     new_walkers,
 )
@@ -36,7 +41,7 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
-from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, stream
+from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, RELAXATION, stream
 from volumetry.systems.classification import Classification
 from volumetry.weights.flips import draw_flips, flip
 
@@ -75,6 +80,7 @@ class CpuChains:
             make_plan(problem.network, problem.x_test, problem.y_test),
         )
         self._buffers: list[Buffers] = []
+        self._spare: list[Buffers] = []
         self._weights = np.empty((sets, 0, problem.network.n_weights), np.int8)
 
     def bytes_needed(self, windows: int) -> int:
@@ -128,6 +134,7 @@ class CpuChains:
                 Tally(*(values[r] for values in tally)),
                 levels,
                 self._seed,
+                MOVES,
                 r,
                 moves,
                 test_low,
@@ -140,23 +147,97 @@ class CpuChains:
 
     def draw(self, groups: int, each: int) -> Draws:
         """Draw weights independently; see ``Chains.draw``."""
-        self._make_buffers(1)
         visits, tests, test_sum = np.zeros((3, groups, self.system.grid.size), np.int64)
         per_set = groups // self.sets
 
         def one(r):
             weights = np.empty(self._weights.shape[-1], np.int8)
-            for group in range(r * per_set, (r + 1) * per_set):
-                for number in range(group * each, (group + 1) * each):
-                    draw_weights(self._seed, stream(DRAWS, 0), number, weights)
-                    level, score = self._observe(self._buffers[r], weights)
-                    visits[group, level] += 1
-                    tests[group, level] += 1
-                    test_sum[group, level] += score
+            with self._room() as buffers:
+                for group in range(r * per_set, (r + 1) * per_set):
+                    for number in range(group * each, (group + 1) * each):
+                        draw_weights(self._seed, stream(DRAWS, 0), number, weights)
+                        level, score = self._observe(buffers, weights)
+                        visits[group, level] += 1
+                        tests[group, level] += 1
+                        test_sum[group, level] += score
             return weights
 
         last = np.array(list(self._map(one, range(self.sets))))
         return Draws(visits, tests, test_sum, last)
+
+    def populate(self, first: int, members: int) -> Population:
+        """Draw a population; see ``Chains.populate``."""
+        space = self.system.space
+
+        def one(number):
+            weights = np.empty(space.size, np.int8)
+            draw_weights(self._seed, stream(DRAWS, 1), number, weights)
+            with self._room() as buffers:
+                return space.encode(weights), self._observe(buffers, weights, 0)[0]
+
+        codes, level = zip(*self._map(one, range(first, first + members)))
+        return Population(np.array(codes), np.array(level, np.int64), first, 0)
+
+    def relax(
+        self,
+        population: Population,
+        parents: np.ndarray,
+        log_weight: np.ndarray,
+        rounds: int,
+        moves: int,
+        groups: int,
+        tests: Schedule = NO_TESTS,
+    ) -> Relaxed:
+        """Relax a population; see ``Chains.relax``."""
+        space, levels, size = self.system.space, self.system.levels, self.system.grid.size
+        windows = Windows.fixed(log_weight[None], np.zeros(1, np.int64))
+        test_low = size if tests.low is None else tests.low
+
+        def one(r):
+            weights = space.decode(population.codes[parents[r]])[None]
+            walkers = Walkers(*(of_set[0] for of_set in new_walkers(1, 1, population.step)))
+            tally = new_tally(1, 1, size, self.system.largest_score, rounds)
+            tally = Tally(*(of_set[0] for of_set in tally))
+            with self._room() as buffers:
+                walkers.level[0], _ = self._observe(buffers, weights[0], 0)
+                run_rounds(
+                    buffers,
+                    weights,
+                    walkers,
+                    windows,
+                    tally,
+                    levels,
+                    self._seed,
+                    RELAXATION,
+                    population.first + r,
+                    np.array([moves]),
+                    test_low,
+                    tests.every,
+                )
+            return space.encode(weights[0]), walkers, tally
+
+        members = len(parents)
+        relaxed = new_relaxed(population, groups, size, self.system.largest_score, rounds)
+        for r, (code, walkers, tally) in enumerate(self._map(one, range(members))):
+            relaxed.population.codes[r], relaxed.population.level[r] = code, walkers.level[0]
+            relaxed.trace[r], relaxed.accepted[r] = tally.trace[0], tally.accepted[0]
+            group = r * groups // members
+            relaxed.visits[group] += tally.visits[0]
+            relaxed.tests[group] += tally.tests
+            relaxed.test_sum[group] += tally.test_sum
+            relaxed.test_counts[group] += tally.test_counts
+        after = population.step + rounds * moves
+        return relaxed._replace(population=relaxed.population._replace(step=after))
+
+    @contextmanager
+    def _room(self) -> Iterator[Buffers]:
+        """Buffers for a walker that stays nowhere: as many as there are threads that ask."""
+        try:
+            buffers = self._spare.pop()
+        except IndexError:
+            buffers = make_buffers(self.system, *self._plans, 1, self._flips)
+        yield buffers
+        self._spare.append(buffers)
 
     def _make_buffers(self, windows: int) -> None:
         if not self._buffers or len(self._buffers[0].states.sums) != windows:
@@ -213,7 +294,18 @@ def make_buffers(
 
 @jit
 def run_rounds(
-    buffers, weights, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
+    buffers,
+    weights,
+    walkers,
+    windows,
+    tally,
+    levels,
+    seed,
+    kind,
+    walker_set,
+    moves,
+    test_low,
+    test_every,
 ):
     """Run the chain of one set, as ``Chains.advance`` says.
 
@@ -222,7 +314,7 @@ def run_rounds(
 
     Args:
         seed: 64-bit key of the generator.
-        walker_set: number of this walker set, part of every stream.
+        kind, walker_set: of the streams of the moves: what for, and the number of this walker set.
         moves: int64 (W).
     """
     n_windows, rounds = tally.trace.shape
@@ -230,7 +322,7 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            own = stream(MOVES, w + n_windows * walker_set)
+            own = stream(kind, w + n_windows * walker_set)
             _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):

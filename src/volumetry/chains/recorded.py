@@ -3,7 +3,17 @@
 import numpy as np
 
 from volumetry.chains.contract import Chains
-from volumetry.chains.records import NO_TESTS, Advance, Draws, Schedule, Tally, Walkers, Windows
+from volumetry.chains.records import (
+    NO_TESTS,
+    Advance,
+    Draws,
+    Population,
+    Relaxed,
+    Schedule,
+    Tally,
+    Walkers,
+    Windows,
+)
 from volumetry.runtime.checkpoint import Arrays, Checkpoint
 
 
@@ -65,6 +75,40 @@ class RecordedChains:
             lambda: found._asdict() | {"last": space.encode(found.last)},
             dict,
         )
+        return found
+
+    def populate(self, first: int, members: int) -> Population:
+        """As ``Chains.populate``."""
+        return self._chains.populate(first, members)
+
+    def relax(
+        self,
+        population: Population,
+        parents: np.ndarray,
+        log_weight: np.ndarray,
+        rounds: int,
+        moves: int,
+        groups: int,
+        tests: Schedule = NO_TESTS,
+    ) -> Relaxed:
+        """As ``Chains.relax``, or as the checkpoint recalls it.
+
+        Of the weights of members, those of the last step alone are recalled. They are all that the
+        next one needs.
+        """
+        self.moves += rounds * moves * len(parents)
+        record = self._checkpoint.recall()
+        if record is not None:
+            after = population._replace(
+                codes=self._checkpoint.state["codes"],
+                level=record.pop("level"),
+                step=population.step + rounds * moves,
+            )
+            return Relaxed(after, **record)
+        found = self._chains.relax(population, parents, log_weight, rounds, moves, groups, tests)
+        counted = found._asdict() | {"level": found.population.level}
+        del counted["population"]
+        self._checkpoint.add(lambda: counted, lambda: {"codes": found.population.codes})
         return found
 
     def positions(self) -> np.ndarray:

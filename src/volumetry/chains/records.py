@@ -116,6 +116,42 @@ class Advance(NamedTuple):
     top: np.ndarray
 
 
+class Population(NamedTuple):
+    """Members that are relaxed at one temperature and resampled for the next.
+
+    Attributes:
+        codes: uint8 (members, bytes): packed weights.
+        level: int64 (members,).
+        first: number of the first member: no two of a run have the same.
+        step: what random numbers go on from.
+    """
+
+    codes: np.ndarray
+    level: np.ndarray
+    first: int
+    step: int
+
+
+class Relaxed(NamedTuple):
+    """What the relaxation of a population leaves; a group is as many members as any other.
+
+    Attributes:
+        population: where its members stand afterwards.
+        trace: int32 (members, rounds): level at the end of each round.
+        accepted: int64 (members,): moves accepted.
+        visits: int64 (groups, levels): moves after which a member was at a level.
+        tests, test_sum, test_counts: as in ``Tally``, of each group.
+    """
+
+    population: Population
+    trace: np.ndarray
+    accepted: np.ndarray
+    visits: np.ndarray
+    tests: np.ndarray
+    test_sum: np.ndarray
+    test_counts: np.ndarray
+
+
 class Draws(NamedTuple):
     """Independent draws from the measure of the weight space, in groups.
 
@@ -155,4 +191,21 @@ def new_tally(sets: int, windows: int, levels: int, largest_score: int, rounds: 
         tests=np.zeros((sets, levels), np.int64),
         test_sum=np.zeros((sets, levels), np.int64),
         test_counts=np.zeros((sets, largest_score + 1), np.int64),
+    )
+
+
+def new_relaxed(
+    population: Population, groups: int, levels: int, largest_score: int, rounds: int
+) -> Relaxed:
+    """A copy of the population, and nothing counted yet."""
+    members = len(population.level)
+    copy = population._replace(codes=population.codes.copy(), level=population.level.copy())
+    return Relaxed(
+        copy,
+        trace=np.zeros((members, rounds), np.int32),
+        accepted=np.zeros(members, np.int64),
+        visits=np.zeros((groups, levels), np.int64),
+        tests=np.zeros((groups, levels), np.int64),
+        test_sum=np.zeros((groups, levels), np.int64),
+        test_counts=np.zeros((groups, largest_score + 1), np.int64),
     )

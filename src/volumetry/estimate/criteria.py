@@ -140,6 +140,26 @@ GOAL_FOUND = Rule(
     "found",
     at_least=True,
 )
+BIAS = Rule(
+    "expected bias of ln V (`population_annealing`)",
+    "populations differ so much that ln V is expected {value:.3g} nats low, wanted {limit:.3g}",
+    "the wanted standard error",
+    known=True,
+)
+FAMILIES = Rule(
+    "effective families of all populations (`population_annealing`)",
+    "the members descend from {value:.1f} effective families only",
+    "20",
+    limit=20,
+    at_least=True,
+)
+LINEAGES = Rule(
+    "effective lineages of each layer's weights, all populations (`population_annealing`)",
+    "the weights of layer {layer} have {value:.1f} effective lineages only",
+    "20",
+    limit=20,
+    at_least=True,
+)
 NETWORKS_REACHED = Rule(
     "trained networks beyond every accuracy that was reached (`joint`)",
     "{value:.0f} trained networks are beyond every accuracy that was reached",
@@ -161,6 +181,9 @@ RULES = (
     ROUND_TRIPS,
     UNKNOWN_FITS,
     REFERENCE_AGREEMENT,
+    BIAS,
+    FAMILIES,
+    LINEAGES,
     NETWORKS_REACHED,
 )
 """Every criterion of the samplers that use Markov chains."""

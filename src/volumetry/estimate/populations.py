@@ -1,0 +1,151 @@
+"""What annealed populations say, and how well they know it."""
+
+from functools import cached_property
+
+import numpy as np
+from scipy.special import logsumexp
+
+from volumetry.estimate.reweighting import jackknife_stderr
+
+
+class Populations:
+    """Independent populations that went through the same inverse temperatures.
+
+    A population's product of mean weights is an unbiased estimate of each partition function
+    Z(beta), and so is what follows from it for the density of states (Hukushima & Iba 2003,
+    doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): populations are averaged
+    on the linear scale, not their logarithms.
+
+    Attributes:
+        beta: (K,): inverse temperatures, ascending from 0.
+        log_z: (P, K): ln Z(beta) / Z(0) of each population.
+        each: (P, levels): ln of the probability of a level, as each population has it.
+        log_p: (levels,): the same of all, nats; -inf where never met.
+    """
+
+    def __init__(
+        self,
+        beta: np.ndarray,
+        log_z: np.ndarray,
+        visits: np.ndarray,
+        coordinate: np.ndarray,
+        goal: np.ndarray,
+        tests: np.ndarray,
+        test_sum: np.ndarray,
+        largest_score: int,
+    ):
+        """Estimate everything.
+
+        Args:
+            visits: (P, K, levels): moves of a population after which a member was at a level.
+            coordinate: (levels,): what beta multiplies.
+            goal: bool (levels,): whose probability is the volume.
+            tests, test_sum: (P,): tests made of members at the goal, and the sum of their scores.
+            largest_score: test score of accuracy 1.
+        """
+        self.beta, self.log_z = beta, log_z
+        share = visits / visits.sum(axis=2, keepdims=True)
+        # Each rung says share(A) Z / exp(beta A); all count alike (Ferrenberg & Swendsen 1989).
+        boltzmann = beta[:, None] * coordinate - log_z[:, :, None]
+        with np.errstate(divide="ignore"):
+            self.each = np.log(share.sum(axis=1)) - logsumexp(boltzmann, axis=1)
+        self.log_p = _log_mean(self.each)
+        self._goal, self._tests, self._scores = goal, tests, test_sum / largest_score
+        self._visits = visits
+
+    @cached_property
+    def log_volumes(self) -> np.ndarray:
+        """ln V of each population: (P,), nats."""
+        return logsumexp(self.each[:, self._goal], axis=1)
+
+    @cached_property
+    def log_volume(self) -> float:
+        """ln V, nats."""
+        return float(_log_mean(self.log_volumes))
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """Share of each population in the volume found: (P,)."""
+        if not np.isfinite(self.log_volume):
+            return np.full(len(self.log_volumes), np.nan)
+        weight = np.exp(self.log_volumes - self.log_volumes.max())
+        return weight / weight.sum()
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Mean test accuracy at the goal: each population with its volume."""
+        return _weighted(self.log_volumes, self._tests, self._scores)
+
+    @cached_property
+    def log_p_stderr(self) -> np.ndarray:
+        """Delete-one-population errors of ``log_p``: (levels,), nats."""
+        return jackknife_stderr(np.array([_log_mean(kept) for kept in _without_one(self.each)]))
+
+    @cached_property
+    def log_volume_stderr(self) -> float:
+        """Delete-one-population error of ``log_volume``, nats."""
+        return float(
+            jackknife_stderr(np.array([_log_mean(k) for k in _without_one(self.log_volumes)]))
+        )
+
+    @cached_property
+    def accuracy_stderr(self) -> float:
+        """Delete-one-population error of ``accuracy``."""
+        parts = zip(*map(_without_one, (self.log_volumes, self._tests, self._scores)))
+        return float(jackknife_stderr(np.array([_weighted(*part) for part in parts])))
+
+    @cached_property
+    def bias(self) -> float:
+        """By how much the logarithm of a mean of P is expected to be low: s^2 / 2P, nats.
+
+        s is the standard deviation of ln V between populations, whose distribution is close to
+        normal (Wang, Machta & Katzgraber 2015, doi:10.1103/PhysRevE.92.063307).
+        """
+        return float(self.log_volumes.var(ddof=1) / 2 / len(self.log_volumes))
+
+
+def _log_mean(values: np.ndarray) -> np.ndarray:
+    """ln of the mean of exp(values) over the first axis."""
+    with np.errstate(divide="ignore"):
+        return logsumexp(values, axis=0) - np.log(len(values))
+
+
+def _without_one(values: np.ndarray) -> np.ndarray:
+    """All but one along the first axis, for each: (P, P - 1, ...)."""
+    return np.array([np.delete(values, one, axis=0) for one in range(len(values))])
+
+
+def _weighted(log_volumes, tests, scores) -> float:
+    tested = tests > 0
+    if not tested.any():
+        return np.nan
+    weight = np.exp(log_volumes[tested] - log_volumes[tested].max())
+    return float((weight * scores[tested] / tests[tested]).sum() / weight.sum())
+
+
+def effective_families(family: np.ndarray) -> float:
+    """Families that a population is worth, 1 / sum of the squares of their shares: 1 to members.
+
+    Args:
+        family: int (members,): the founder that each descends from.
+    """
+    share = np.bincount(family) / len(family)
+    return float(1 / (share**2).sum())
+
+
+def effective_lineages(means: np.ndarray) -> np.ndarray:
+    """Independent settings of a layer's weights that each population is worth: (P,).
+
+    With q the mean product of the weights of two members, themselves included, and q0 that of
+    members of different populations, (1 - q0) / (q - q0): 1 where all members have the same
+    weights, and the number of members where they are no more alike than strangers.
+
+    Args:
+        means: (P, weights of the layer): mean over members of weights -1 and +1.
+    """
+    overlap = means @ means.T / means.shape[1]
+    populations = len(means)
+    within = np.diag(overlap)
+    between = (overlap.sum() - within.sum()) / max(1, populations * (populations - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (1 - between) / np.maximum(within - between, 0)

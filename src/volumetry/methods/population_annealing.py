@@ -1,0 +1,379 @@
+"""Population annealing of the number of correct training examples A.
+
+A population of independent draws is cooled from beta = 0, where all weights are alike, in weights
+exp(beta A), until most of its members fit. Between two inverse temperatures members are copied or
+dropped by their weights exp((beta' - beta) A), and then relaxed by Markov chain moves (Hukushima &
+Iba 2003, doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704; Wang, Machta &
+Katzgraber 2015, doi:10.1103/PhysRevE.92.063307). Resampling selects what moves cannot change any
+more where A is large: convolution kernels, output weights.
+
+Whole populations are repeated: the spread between them is the error, and the first of them choose
+the temperatures of all.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from volumetry.chains.devices import open_chains
+from volumetry.chains.recorded import RecordedChains
+from volumetry.chains.records import NO_TESTS, Population, Relaxed, Schedule
+from volumetry.estimate.criteria import (
+    ACCURACY_ERROR,
+    BIAS,
+    FAMILIES,
+    GOAL_FOUND,
+    LINEAGES,
+    VOLUME_ERROR,
+    Criterion,
+    complaints,
+    verdict,
+)
+from volumetry.estimate.populations import Populations, effective_families, effective_lineages
+from volumetry.methods.result import common_result
+from volumetry.parameters import parameter
+from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.netcdf import described as over
+from volumetry.runtime.progress import Progress
+from volumetry.systems.classification import Classification, Problem
+
+_LARGEST_BETA = 40.0
+_LEAST_SWEEP = 300
+_ENOUGH_NATS = 0.05
+_ROUNDS = 2
+_MOST_STATES = 64
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the sampler.
+
+    A *sweep* is n_weights / flips moves of one member, at least 300.
+    """
+
+    flips: int = parameter(
+        3,
+        minimum=1,
+        odd=True,
+        unit="weights",
+        about="Weights flipped by a move; odd, because an even number never changes the parity of "
+        "the number of weights -1.",
+    )
+    members: int = parameter(
+        250,
+        minimum=10,
+        maximum=1_000_000,
+        unit="members",
+        about="Members (replicas) of a population.",
+    )
+    populations: int = parameter(
+        4, minimum=3, maximum=1000, unit="populations", about="Populations annealed side by side."
+    )
+    overlap: float = parameter(
+        0.7,
+        above=0,
+        below=1,
+        unit="fraction",
+        about="Effective share of the members that resampling for the next temperature leaves; "
+        "more means more temperatures.",
+    )
+    rung_sweeps: float = parameter(
+        0.2, above=0, unit="sweeps", about="Length of the relaxation at each temperature."
+    )
+    final_sweeps: float = parameter(
+        2.0, above=0, unit="sweeps", about="Length of the relaxation at the last temperature."
+    )
+    max_anneals: int = parameter(
+        8,
+        minimum=1,
+        unit="anneals",
+        stops=True,
+        about="Most times that so many populations are annealed.",
+    )
+    ln_v_error: float = parameter(
+        0.01,
+        above=0,
+        unit="fraction",
+        stops=True,
+        about="Wanted standard error of ln V, as a fraction of its size; 0.05 nats suffice in any "
+        "case.",
+    )
+    accuracy_error: float = parameter(
+        0.01,
+        above=0,
+        unit="fraction",
+        stops=True,
+        about="Wanted standard error of the interpolators' test accuracy.",
+    )
+
+
+@dataclass
+class _Anneal:
+    """Populations that went from beta = 0 to the goal, side by side.
+
+    Attributes:
+        beta: of each rung.
+        log_z: of each rung, (P,): ln Z(beta) / Z(0).
+        visits: of each rung, (P, levels).
+        family: int (P, members): founder of each member, at the end.
+        relaxed: the last rung.
+    """
+
+    beta: list[float] = field(default_factory=list)
+    log_z: list[np.ndarray] = field(default_factory=list)
+    visits: list[np.ndarray] = field(default_factory=list)
+    family: np.ndarray | None = None
+    relaxed: Relaxed | None = None
+
+
+def run(
+    problem: Problem,
+    parameters: Parameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+) -> xr.Dataset:
+    """Density of states ln g(A), log-volume and accuracy of the typical interpolator.
+
+    Args:
+        seed: 64-bit seed; the result depends on it and on the problem and parameters alone.
+        threads: members that are relaxed at a time.
+        device: cpu or cuda; the result does not depend on it.
+        checkpoint: of an earlier process; the result does not depend on it either.
+
+    Returns:
+        The common scalars and, over ``A`` (0..n): ``log_g`` and its error; over ``rung``: the
+        temperatures; over ``population``: its ln V, families and share; over ``state``: weights of
+        members at A = n.
+    """
+    system = Classification.over_correct(problem)
+    flips = system.space.flips(parameters.flips)
+    anneals: list[_Anneal] = []
+    progress = Progress("population_annealing", "anneals")
+    with ThreadPoolExecutor(threads) as pool:
+        chains = RecordedChains(
+            open_chains(system, flips, 1, seed, pool, device), checkpoint or Checkpoint()
+        )
+        while True:
+            betas = anneals[0].beta if anneals else None
+            anneals.append(_anneal(chains, parameters, flips, seed, len(anneals), betas))
+            found = _estimate(system, anneals)
+            criteria = _judge(parameters, system, anneals, found)
+            said = complaints(criteria)
+            note = said[0] if said else "converged"
+            progress.update(len(anneals), parameters.max_anneals, note)
+            if not said or len(anneals) == parameters.max_anneals:
+                break
+    return _result(system, chains.moves, anneals, found, criteria)
+
+
+def _anneal(
+    chains: RecordedChains,
+    parameters: Parameters,
+    flips: int,
+    seed: int,
+    number: int,
+    betas: list[float] | None,
+) -> _Anneal:
+    """Anneal populations; through the temperatures given, or through those that they need."""
+    grid, groups, members = chains.system.grid, parameters.populations, parameters.members
+    count = groups * members
+    rng = np.random.default_rng([seed, number])
+    sweep = max(_LEAST_SWEEP, chains.system.space.size // flips)
+    moves = chains.system.space.moves(int(parameters.rung_sweeps * sweep / _ROUNDS))
+    population = chains.populate(number * count, count)
+    done = _Anneal(family=np.tile(np.arange(members), (groups, 1)))
+    visits = np.zeros((groups, grid.size), np.int64)
+    np.add.at(visits, (np.arange(count) // members, population.level), 1)
+    done.beta, done.log_z, done.visits = [0.0], [np.zeros(groups)], [visits]
+    progress = Progress(f"population_annealing, anneal {number + 1}", "units of beta")
+    highest, stuck = 0, 0
+    while True:
+        at = grid.coordinate[population.level].reshape(groups, members)
+        if betas is None:
+            beta = done.beta[-1] + _step(at, parameters.overlap)
+        else:
+            beta = betas[len(done.beta)]
+        log_w = (beta - done.beta[-1]) * at
+        log_z, parents = _resample(log_w, rng)
+        relaxed = chains.relax(
+            population, parents.ravel(), beta * grid.coordinate, _ROUNDS, moves, groups
+        )
+        population = relaxed.population
+        local = parents - members * np.arange(groups)[:, None]
+        done.family = np.take_along_axis(done.family, local, axis=1)
+        done.beta.append(beta)
+        done.log_z.append(done.log_z[-1] + log_z)
+        done.visits.append(relaxed.visits)
+        a = grid.coordinate[population.level]
+        progress.update(beta, _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {a.mean():.1f}")
+        if betas is not None:
+            last = len(done.beta) == len(betas)
+        else:
+            stuck = stuck + 1 if a.max() == highest else 0
+            highest = max(highest, int(a.max()))
+            most = (a == highest).mean() > 0.5
+            at_goal = grid.goal[population.level].mean() > 0.5
+            last = at_goal or (most and stuck > 3) or beta >= _LARGEST_BETA
+        if last:
+            _finish(chains, parameters, sweep, done, population)
+            return done
+
+
+def _finish(
+    chains: RecordedChains, parameters: Parameters, sweep: int, done: _Anneal, population: Population
+) -> None:
+    """Relax at the last temperature, with tests; its visits join those of the last rung."""
+    grid = chains.system.grid
+    rounds = max(1, 8 // chains.system.tests_every)
+    moves = chains.system.space.moves(int(parameters.final_sweeps * sweep / rounds))
+    parents = np.arange(len(population.level))
+    goal = int(np.flatnonzero(grid.goal)[0])
+    relaxed = chains.relax(
+        population,
+        parents,
+        done.beta[-1] * grid.coordinate,
+        rounds,
+        moves,
+        parameters.populations,
+        Schedule(low=goal) if grid.goal.any() else NO_TESTS,
+    )
+    done.visits[-1] = done.visits[-1] + relaxed.visits
+    done.relaxed = relaxed
+
+
+def _step(at: np.ndarray, overlap: float) -> float:
+    """Step of beta after which weights exp(step * at) leave that effective share of the members."""
+
+    def left(step):
+        weight = np.exp(step * (at - at.max()))
+        return (weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / at.shape[1]).mean()
+
+    low, high = 0.0, 1.0
+    if left(high) >= overlap:
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) >= overlap else (low, middle)
+    return high
+
+
+def _resample(log_w: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """ln of the mean weight of each population (P,), and a parent for each member (P, members).
+
+    Systematic resampling: a member with r times the mean weight has floor(r) or ceil(r) copies.
+    """
+    groups, members = log_w.shape
+    largest = log_w.max(axis=1)
+    weight = np.exp(log_w - largest[:, None])
+    log_z = largest + np.log(weight.mean(axis=1))
+    parents = np.empty((groups, members), np.int64)
+    for p in range(groups):
+        ends = np.cumsum(weight[p])
+        points = (np.arange(members) + rng.random()) * ends[-1] / members
+        parents[p] = p * members + np.searchsorted(ends, points, side="right").clip(max=members - 1)
+    return log_z, parents
+
+
+def _estimate(system: Classification, anneals: list[_Anneal]) -> Populations:
+    goal = system.grid.goal
+    return Populations(
+        np.array(anneals[0].beta),
+        np.concatenate([np.array(each.log_z).T for each in anneals]),
+        np.concatenate([np.array(each.visits).swapaxes(0, 1) for each in anneals]),
+        system.grid.coordinate,
+        goal,
+        np.concatenate([each.relaxed.tests[:, goal].sum(axis=1) for each in anneals]),
+        np.concatenate([each.relaxed.test_sum[:, goal].sum(axis=1) for each in anneals]),
+        system.largest_score,
+    )
+
+
+def _families(anneals: list[_Anneal]) -> np.ndarray:
+    return np.array([effective_families(own) for each in anneals for own in each.family])
+
+
+def _lineages(system: Classification, anneals: list[_Anneal]) -> np.ndarray:
+    """Effective lineages by population and layer."""
+    means = []
+    for each in anneals:
+        codes = each.relaxed.population.codes
+        for own in codes.reshape(len(each.family), -1, codes.shape[1]):
+            means.append(system.space.decode(own).mean(axis=0))
+    means = np.array(means)
+    layers = (*system.problem.network.stages, *system.problem.network.linears)
+    ends = np.cumsum([layer.n_weights for layer in layers])
+    return np.array([effective_lineages(part) for part in np.split(means, ends[:-1], axis=1)]).T
+
+
+def _judge(
+    parameters: Parameters, system: Classification, anneals: list[_Anneal], found: Populations
+) -> list[Criterion]:
+    """What a run has to show to count as converged."""
+    n = system.grid.size - 1
+    reached = np.flatnonzero(np.isfinite(found.log_p))[-1]
+    wanted = max(parameters.ln_v_error * abs(found.log_p[reached]), _ENOUGH_NATS)
+    goal = GOAL_FOUND.judge(reached, n)
+    if not goal.met:
+        return [goal]
+    lineages = _lineages(system, anneals).sum(axis=0)
+    slowest = int(lineages.argmin())
+    return [
+        goal,
+        VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
+        ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
+        BIAS.judge(found.bias, wanted),
+        FAMILIES.judge(_families(anneals).sum()),
+        LINEAGES.judge(lineages[slowest], layer=slowest),
+    ]
+
+
+def _result(
+    system: Classification,
+    moves: int,
+    anneals: list[_Anneal],
+    found: Populations,
+    criteria: list[Criterion],
+) -> xr.Dataset:
+    n = system.grid.size - 1
+    reached = criteria[0].met
+    result = common_result(
+        test_accuracy=found.accuracy,
+        test_accuracy_stderr=found.accuracy_stderr,
+        log_volume=found.log_volume if reached else np.nan,
+        log_volume_stderr=found.log_volume_stderr if reached else np.nan,
+        converged=all(criterion.met for criterion in criteria),
+        verdict=verdict(criteria),
+        moves=moves,
+        guesses=sum(each.family.size for each in anneals),
+    )
+    codes = np.concatenate([each.relaxed.population.codes for each in anneals])
+    level = np.concatenate([each.relaxed.population.level for each in anneals])
+    fits = np.flatnonzero(system.grid.goal[level])
+    kept = fits[:: max(1, len(fits) // _MOST_STATES)][:_MOST_STATES]
+    known = np.isfinite(found.log_p)
+    return result.assign_coords(
+        A=over("A", np.arange(n + 1), "training examples classified correctly")
+    ).assign(
+        log_g=over("A", found.log_p + system.space.log_total, "ln density of states", "nat"),
+        log_g_stderr=over(
+            "A", np.where(known, found.log_p_stderr, np.nan), "standard error of log_g", "nat"
+        ),
+        beta=over("rung", found.beta, "inverse temperature"),
+        log_z=over(("population", "rung"), found.log_z, "ln Z(beta) / Z(0)", "nat"),
+        log_volume_of_population=over(
+            "population", found.log_volumes, "log-volume that the population found", "nat"
+        ),
+        families=over("population", _families(anneals), "effective families among the members"),
+        lineages=over(
+            ("population", "layer"), _lineages(system, anneals), "effective lineages of the weights"
+        ),
+        state_correct=over("state", system.grid.coordinate[level[kept]], "A of the state"),
+        state_weights=over(
+            ("state", "byte"), codes[kept], "weights of the state, one bit each, 1 for +1"
+        ),
+    )
