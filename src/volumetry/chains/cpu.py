@@ -41,7 +41,7 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
-from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, RELAXATION, stream
+from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, stream
 from volumetry.systems.classification import Classification
 from volumetry.weights.flips import draw_flips, flip
 
@@ -134,7 +134,6 @@ class CpuChains:
                 Tally(*(values[r] for values in tally)),
                 levels,
                 self._seed,
-                MOVES,
                 r,
                 moves,
                 test_low,
@@ -208,8 +207,7 @@ class CpuChains:
                     tally,
                     levels,
                     self._seed,
-                    RELAXATION,
-                    population.first + r,
+                    MEMBERS + population.first + r,
                     np.array([moves]),
                     test_low,
                     tests.every,
@@ -294,18 +292,7 @@ def make_buffers(
 
 @jit
 def run_rounds(
-    buffers,
-    weights,
-    walkers,
-    windows,
-    tally,
-    levels,
-    seed,
-    kind,
-    walker_set,
-    moves,
-    test_low,
-    test_every,
+    buffers, weights, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
 ):
     """Run the chain of one set, as ``Chains.advance`` says.
 
@@ -314,7 +301,7 @@ def run_rounds(
 
     Args:
         seed: 64-bit key of the generator.
-        kind, walker_set: of the streams of the moves: what for, and the number of this walker set.
+        walker_set: number of this walker set, part of every stream.
         moves: int64 (W).
     """
     n_windows, rounds = tally.trace.shape
@@ -322,7 +309,7 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            own = stream(kind, w + n_windows * walker_set)
+            own = stream(MOVES, w + n_windows * walker_set)
             _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
