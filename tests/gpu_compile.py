@@ -16,9 +16,10 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from volumetry.chains.gpu import GpuChains
-from volumetry.chains.records import Schedule, Windows
+from volumetry.chains.records import Mixture, Schedule, Windows
 from volumetry.networks import build_network
 from volumetry.systems.classification import Classification, Problem
+from volumetry.weights.moves import Kind, Segment
 
 NETWORKS = {  # layers, input shape, training examples
     "simple_cnn": ("simple_cnn", (1, 28, 28), 600),
@@ -74,7 +75,10 @@ def compile_all(layers, shape, n, bins):
     chains = GpuChains(system, 3, 1, 0, device="cpu")
     walkers = chains.place(np.ones((1, 3, network.n_weights), np.int8))
     windows = Windows.fixed(np.zeros((3, system.grid.size)), np.zeros(3, np.int64))
-    chains.advance(walkers, windows, 1, np.ones(3), Schedule(low=0))
+    every = Segment("all", 0, network.n_weights)
+    mixture = Mixture.of([Kind(every, 3), Kind(every, 1)], np.ones((3, 2)))
+    for own in (windows, windows._replace(mixture=mixture)):
+        chains.advance(walkers, own, 1, np.ones(3), Schedule(low=0))
 
 
 if __name__ == "__main__":

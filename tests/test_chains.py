@@ -12,12 +12,13 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from volumetry.chains.cpu import CpuChains
-from volumetry.chains.records import Schedule, Tally, Windows
+from volumetry.chains.records import Mixture, Schedule, Tally, Windows
 from volumetry.estimate.reweighting import statistical_inefficiency
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, predict
 from volumetry.systems.classification import Classification, Problem
 from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.moves import Kind, Segment
 
 NETWORKS = {"perceptron": ((), (5,)), "one hidden layer": (("linear 2",), (3,))}
 N, N_TEST, M = 8, 20, 10
@@ -64,12 +65,27 @@ class Tiny:
 class Chain:
     """One walker set on a tiny network, with the same weight function for its whole life."""
 
-    def __init__(self, tiny, log_weight, flips=3, sets=1, seed=1, pool=None, ln_f=0.0, interval=1):
+    def __init__(
+        self,
+        tiny,
+        log_weight,
+        flips=3,
+        sets=1,
+        seed=1,
+        pool=None,
+        ln_f=0.0,
+        interval=1,
+        mixture=None,
+    ):
         self.tiny = tiny
         log_weight = np.atleast_2d(log_weight).astype(float)
         count, inside = len(log_weight), np.isfinite(log_weight)
         self.windows = Windows(
-            log_weight, inside.argmax(axis=1), np.full(count, ln_f), np.full(count, interval)
+            log_weight,
+            inside.argmax(axis=1),
+            np.full(count, ln_f),
+            np.full(count, interval),
+            mixture,
         )
         self.chains = CpuChains(tiny.system, flips, sets, seed, pool)
         first = np.array([tiny.states[own[tiny.a].argmax()] for own in inside])
@@ -145,6 +161,36 @@ def test_inverse_density_as_weight_makes_visits_flat(tiny, flips):
     assert 0 < tally.accepted[0] < 60_000
 
 
+def mixed(windows, flips=3):
+    """All weights, and single ones of the first six and of the rest, each with a share of its own
+    in every window."""
+    segments = Segment("all", 0, M), Segment("first", 0, 6), Segment("rest", 6, M - 6)
+    kinds = [Kind(segment, number) for segment, number in zip(segments, (flips, 1, 1))]
+    return Mixture.of(kinds, np.random.default_rng(1).uniform(1, 3, (windows, 3)))
+
+
+@pytest.mark.parametrize("flips", [3, 5])
+def test_a_mixture_of_moves_has_the_same_distribution(tiny, flips):
+    mixture = mixed(1, flips)
+    chain = Chain(tiny, flat(tiny), flips, mixture=mixture)
+    tally = chain.run(60_000)
+    possible = tiny.g > 0
+    assert largest_z(tally.trace[0], possible / possible.sum()) < LARGEST_Z
+    share = mixture.share[0]
+    assert share.sum() == 1
+    z = (tally.proposed[0] / 60_000 - share) / np.sqrt(share * (1 - share) / 60_000)
+    assert np.abs(z).max() < LARGEST_Z
+    assert (tally.accepted[0] > 0).all() and (tally.accepted[0] < tally.proposed[0]).all()
+
+
+def test_a_mixture_of_a_single_kind_is_the_plain_chain(tiny):
+    """And draws no more random numbers."""
+    plain = Chain(tiny, flat(tiny)).run(500)
+    kinds = [Kind(Segment("all", 0, M), 3)]
+    single = Chain(tiny, flat(tiny), mixture=Mixture.of(kinds, np.ones((1, 1)))).run(500)
+    assert all(np.array_equal(a, b) for a, b in zip(plain, single))
+
+
 def test_a_canonical_weight_gives_the_canonical_distribution(tiny):
     log_weight = 0.8 * np.arange(N + 1)
     tally = Chain(tiny, log_weight).run(40_000)
@@ -194,9 +240,10 @@ def three_windows(tiny):
     return np.array([window(0, 4, -0.5 * a), window(2, 6, 0.2 * a), window(4, 8, 0.9 * a)])
 
 
-def test_exchanges_keep_windows_and_their_distributions(tiny):
+@pytest.mark.parametrize("mixture", [None, mixed(3)])
+def test_exchanges_keep_windows_and_their_distributions(tiny, mixture):
     log_weight = three_windows(tiny)
-    chain = Chain(tiny, log_weight)
+    chain = Chain(tiny, log_weight, mixture=mixture)
     rounds = 60_000
     tally = chain.run(rounds)
     for w, (low, high) in enumerate([(0, 4), (2, 6), (4, 8)]):

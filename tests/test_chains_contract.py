@@ -12,9 +12,10 @@ from enumeration import random_problem
 
 from volumetry.chains.cpu import CpuChains
 from volumetry.chains.recorded import RecordedChains
-from volumetry.chains.records import Schedule, Windows
+from volumetry.chains.records import Mixture, Schedule, Windows
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.systems.classification import Classification
+from volumetry.weights.moves import Kind, Segment
 
 SETS, WINDOWS, SEED = 2, 3, 2**63 + 5
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -74,6 +75,11 @@ def schedule(system):
 MOVES = np.array([2, 1, 1])
 
 
+def weights_of(chains):
+    """(SETS, WINDOWS, n_weights), by replica."""
+    return chains.system.space.decode(chains.positions())
+
+
 def levels(system, weights):
     """Of each row of weights, by the yardstick."""
     flat = weights.reshape(-1, weights.shape[-1])
@@ -104,7 +110,8 @@ def test_everything_made_is_counted(backend, system):
     assert np.array_equal(found.walkers.step, np.tile([rounds, *(rounds * MOVES)], (SETS, 1)))
     assert np.array_equal(tally.trace[:, :, -1], found.walkers.levels)
     assert tally.attempts.sum() == SETS * rounds and not tally.attempts[:, -1].any()
-    assert (tally.changes.sum(axis=2) <= tally.accepted).all()
+    assert np.array_equal(tally.proposed.sum(axis=2), np.tile(rounds * MOVES, (SETS, 1)))
+    assert (tally.changes.sum(axis=2) <= tally.accepted.sum(axis=2)).all()
     if system.levels.bins == 1:
         assert tally.tests.sum() == SETS * WINDOWS * rounds
         at_top = tally.tests[:, system.grid.goal].sum(axis=1)
@@ -120,6 +127,39 @@ def test_a_window_is_never_left(backend, system):
     log_weight = np.where(inside, 0.0, -np.inf)
     found = chains.advance(walkers, Windows.fixed(log_weight, low), 4, MOVES)
     assert not found.tally.visits[:, ~inside].any()
+
+
+def test_a_move_flips_what_its_kind_says(backend, system):
+    """Each window with the others' kinds too, but never taken."""
+    size = system.space.size
+    segments = Segment("first", 0, 3), Segment("last", size - 4, 4), Segment("all", 0, size)
+    kinds = [Kind(segment, flips) for segment, flips in zip(segments, (1, 3, 3))]
+    assert [kind.name for kind in kinds] == ["1 of first", "3 of last", "3 of all"]
+    windows = everywhere(system)
+    flat = np.zeros_like(windows.log_weight)
+    windows = Windows.fixed(flat, windows.low, Mixture.of(kinds, np.eye(WINDOWS)))
+    chains, before = backend(system, 3, SETS, SEED), starts(system)
+    found = chains.advance(chains.place(before), windows, 1, np.ones(WINDOWS))
+    flipped = chains.system.space.decode(chains.positions()) != before
+    for w, (segment, flips) in enumerate(kinds):
+        assert (flipped[:, w].sum(axis=1) == flips).all()
+        inside = flipped[:, w, segment.first : segment.first + segment.size]
+        assert (inside.sum(axis=1) == flips).all()
+    assert np.array_equal(found.tally.proposed, np.tile(np.eye(WINDOWS), (SETS, 1, 1)))
+    assert np.array_equal(found.tally.accepted, found.tally.proposed)
+
+
+def test_a_mixture_keeps_count_of_its_kinds(backend, system):
+    size = system.space.size
+    kinds = [Kind(Segment("all", 0, size), 3), Kind(Segment("last", size - 4, 4), 1)]
+    windows = everywhere(system)._replace(mixture=Mixture.of(kinds, np.ones((WINDOWS, 2))))
+    chains = backend(system, 3, SETS, SEED)
+    found = chains.advance(chains.place(starts(system)), windows, 6, MOVES)
+    assert np.array_equal(found.walkers.level, levels(system, weights_of(chains)))
+    made = np.tile(6 * MOVES, (SETS, 1))
+    assert np.array_equal(found.tally.proposed.sum(axis=2), made)
+    assert (found.tally.proposed.sum(axis=(0, 1)) > made.sum() / 4).all()
+    assert (found.tally.accepted <= found.tally.proposed).all()
 
 
 def test_weights_are_learned_set_by_set_and_given_ones_stay(backend, system):

@@ -19,7 +19,7 @@ from enumeration import random_problem
 from volumetry.benchmark.design import DESIGNS
 from volumetry.benchmark.gpu import bytes_per_move, measure
 from volumetry.chains.cpu import CpuChains
-from volumetry.chains.records import Schedule, Tally, Windows
+from volumetry.chains.records import Mixture, Schedule, Tally, Windows
 from volumetry.errors import ConfigError
 from volumetry.methods.flat_histogram.setting import States, open_run
 from volumetry.methods.flat_histogram.windows import enter
@@ -28,6 +28,7 @@ from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct
 from volumetry.runtime import device
 from volumetry.systems.classification import Classification, Levels, Problem
+from volumetry.weights.moves import Kind, Segment
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -161,6 +162,19 @@ def test_frozen_weights_exchange_and_tests(name):
     assert 0 < tally.accepted.sum() < SETS * 3 * 4
     assert tally.attempts.sum() == SETS * 3
     assert SETS * 3 <= tally.tests.sum() < SETS * 3 * 3
+
+
+@pytest.mark.parametrize("bins", [1, 11])
+def test_mixtures_of_moves(bins):
+    case = Case("small cnn", bins)
+    size = case.network.n_weights
+    segments = Segment("all", 0, size), Segment("conv", 0, 18), Segment("output", size - 10, 10)
+    kinds = [Kind(segment, flips) for segment, flips in zip(segments, (3, 1, 3))]
+    share = np.random.default_rng(5).uniform(1, 3, (3, 3))
+    case.windows = case.windows._replace(mixture=Mixture.of(kinds, share))
+    case.start()
+    tally, _ = case.run(3, [2, 2, 2])
+    assert (tally.proposed.sum(axis=0) > 0).all() and tally.accepted.any()
 
 
 @pytest.mark.parametrize("name", ["perceptron", "small cnn"])

@@ -93,10 +93,10 @@ def test_a_broken_chain_is_caught(name, monkeypatch):
 def test_exchange_without_its_acceptance_test_is_caught(monkeypatch):
     """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
     tiny = test_chains.Tiny("perceptron")
-    test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
+    test_chains.test_exchanges_keep_windows_and_their_distributions(tiny, None)
     monkeypatch.setattr(chains, "run_rounds", broken_chains(*EXCHANGE).run_rounds)
     with pytest.raises(AssertionError):
-        test_chains.test_exchanges_keep_windows_and_their_distributions(tiny)
+        test_chains.test_exchanges_keep_windows_and_their_distributions(tiny, None)
 
 
 def test_stitching_without_normalisation_is_caught(monkeypatch):

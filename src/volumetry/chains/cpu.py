@@ -41,9 +41,9 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
-from volumetry.kernels.streams import DRAWS, EXCHANGE, MOVES, stream
+from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MOVES, stream
 from volumetry.systems.classification import Classification
-from volumetry.weights.flips import draw_flips, flip
+from volumetry.weights.flips import draw_flips, draw_kind, flip, shift
 
 
 class Buffers(NamedTuple):
@@ -119,7 +119,9 @@ class CpuChains:
         count = len(windows.low)
         moves = np.array(np.broadcast_to(moves, count), np.int64)
         walkers = Walkers(*(values.copy() for values in walkers))
-        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds)
+        windows = windows.mixed(self.system.space.size, self._flips)
+        kinds = len(windows.mixture.kinds)
+        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds, kinds)
         own = [windows] * self.sets
         if windows.ln_f.any():  # every set learns weights of its own
             own = [windows._replace(log_weight=windows.log_weight.copy()) for _ in own]
@@ -309,8 +311,8 @@ def run_rounds(
     for turn in range(rounds):
         number = walkers.step[0]
         for w in range(n_windows):
-            own = stream(MOVES, w + n_windows * walker_set)
-            _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves[w])
+            place = w + n_windows * walker_set
+            _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves[w])
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
             word = words(seed, stream(EXCHANGE, w + n_windows * walker_set), number, 0)[0]
@@ -336,14 +338,16 @@ def run_rounds(
 
 
 @part
-def _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w, moves):
+def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves):
     replica = walkers.replica[w]
-    plan, state, move, scratch = borrow(
+    plan, state, room, scratch = borrow(
         buffers.plan, state_of(buffers.states, replica), buffers.move, buffers.scratch
     )
     weights = borrowed(weights[replica])
     log_weight = borrowed(windows.log_weight[w])
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
+    kinds, until = borrowed(windows.mixture.kinds), borrowed(windows.mixture.until[w])
+    proposed_of, accepted_of = borrowed(tally.proposed[w]), borrowed(tally.accepted[w])
     binned = levels.bins > 1
     test_state = state_of(buffers.test_states, replica if binned else 0)
     test_plan, test_state, _, test_scratch = borrow(
@@ -354,9 +358,11 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w,
     ln_f, interval = windows.ln_f[w], windows.interval[w]
     first = walkers.step[1 + w]
     level = walkers.level[replica]
-    accepted = 0
     for step in range(first, first + moves):
-        word = draw_flips(seed, own, step, weights.size, move.flips)
+        kind = draw_kind(seed, stream(KINDS, place), step, until)
+        move = Move(room.flips[: kinds[kind, 2]], room.channels, room.first_stage)
+        word = draw_flips(seed, stream(MOVES, place), step, kinds[kind, 1], move.flips)
+        shift(move.flips, kinds[kind, 0])
         find_channels(plan, move)
         flip(weights, move.flips)
         correct = evaluate(plan, state, move, weights, scratch, least)
@@ -374,7 +380,7 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w,
             commit(plan, state, move, scratch)
             if binned:
                 commit(test_plan, test_state, move, test_scratch)
-            accepted += 1
+            accepted_of[kind] += 1
             if proposed != level:
                 changes[level] += 1
                 level = proposed
@@ -384,10 +390,10 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, own, w,
                 _revert_test(test_plan, test_state, move, test_scratch)
             flip(weights, move.flips)
         visits[level] += 1
+        proposed_of[kind] += 1
         if ln_f > 0 and step % interval == 0:
             log_weight[level] -= ln_f
     walkers.step[1 + w] += moves
-    tally.accepted[w] += accepted
     walkers.level[replica] = level
 
 

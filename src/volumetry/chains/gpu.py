@@ -111,13 +111,15 @@ class GpuChains:
     ) -> Advance:
         """Make rounds; see ``Chains.advance``."""
         grid, count = self.system.grid, len(windows.low)
-        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds)
-        of_sets = (np.broadcast_to(array, (self.sets, *array.shape)) for array in windows)
-        on_device = self._to_device(walkers), self._to_device(Windows(*of_sets))
+        windows = windows.mixed(self.system.space.size, self._flips)
+        kinds = len(windows.mixture.kinds)
+        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds, kinds)
+        on_device = self._to_device(walkers), self._of_sets(windows)
         counted = self._to_device(tally)
         moves = np.array(np.broadcast_to(moves, count), np.int64)
         test_low = grid.size if tests.low is None else tests.low
-        self._enqueue(*on_device, counted, moves, test_low, tests.every)
+        few = tuple(np.unique(windows.mixture.kinds[:, 2]).tolist())
+        self._enqueue(*on_device, counted, few, moves, test_low, tests.every)
         walkers = Walkers(*(values.cpu().numpy() for values in on_device[0]))
         tally = Tally(*(values.cpu().numpy() for values in counted))
         replica = torch.from_numpy(walkers.replica[:, -1]).to(self._device)
@@ -159,14 +161,26 @@ class GpuChains:
             score = self._evaluate(self.test, self._weights, self._test_values).cpu().numpy()
         return self.system.level(correct, score).reshape(weights.shape[:2])
 
+    def _of_sets(self, windows: Windows) -> Windows:
+        """Windows on the device, a copy for each set; of their mixture, one for all sets."""
+        *own, mixture = windows
+        copies = (np.broadcast_to(array, (self.sets, *array.shape)) for array in own)
+        return Windows(*map(self._tensor, copies), self._to_device(mixture))
+
     def _to_device(self, record):
         """A record of arrays as one of tensors."""
-        return type(record)(
-            *(torch.from_numpy(np.array(a, order="C")).to(self._device) for a in record)
-        )
+        return type(record)(*map(self._tensor, record))
 
-    def _enqueue(self, walkers, windows, tally, moves, test_low, test_every) -> None:
-        """Launch all rounds; ``moves`` and what follows as for ``cpu.run_rounds``."""
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(array, order="C")).to(self._device)
+
+    def _enqueue(self, walkers, windows, tally, flips, moves, test_low, test_every) -> None:
+        """Launch all rounds.
+
+        Args:
+            flips: the numbers of flips that kinds of moves have.
+            moves: and what follows, as for ``cpu.run_rounds``.
+        """
         count, n_windows, rounds = tally.trace.shape
         n_levels = tally.visits.shape[2]
         moves = torch.from_numpy(moves).to(self._device)
@@ -191,7 +205,8 @@ class GpuChains:
                 n_levels,
                 LEVELS=tuple(self._levels),
                 NET=self._layout,
-                M=self._flips,
+                MIXED=len(windows.mixture.kinds),
+                FLIPS=flips,
                 BLOCK=self.block,
                 num_warps=self.warps,
                 enable_fp_fusion=False,

@@ -4,9 +4,12 @@ R walker sets run side by side, each with a *replica* in each of W windows; repl
 between the windows of a set and never leave it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from volumetry.weights.moves import Kind
 
 
 class Walkers(NamedTuple):
@@ -37,6 +40,45 @@ class Walkers(NamedTuple):
         return np.take_along_axis(self.level, self.replica, axis=1)
 
 
+class Mixture(NamedTuple):
+    """K kinds of moves, and how often each of W windows proposes them.
+
+    A window draws the kind of every move anew, whatever the weights: as every kind is symmetric, so
+    is the mixture.
+
+    Attributes:
+        kinds: int64 (K, 3): the first weight and the number of weights of a kind's segment, and how
+            many of them it flips.
+        until: int64 (W, K): a window takes the first kind whose entry is above a uniform 32-bit
+            word; the last is 2^32.
+    """
+
+    kinds: np.ndarray
+    until: np.ndarray
+
+    @classmethod
+    def of(cls, kinds: Sequence[Kind], share: np.ndarray) -> "Mixture":
+        """A mixture with a share of the moves for each kind.
+
+        Args:
+            share: (W, K): positive, in any unit.
+        """
+        table = np.array([(*kind.segment[1:], kind.flips) for kind in kinds], np.int64)
+        until = np.cumsum(share, axis=1) / np.sum(share, axis=1, keepdims=True)
+        until[:, -1] = 1.0
+        return cls(table, np.rint(until * 2.0**32).astype(np.int64))
+
+    @classmethod
+    def plain(cls, size: int, flips: int, windows: int) -> "Mixture":
+        """The single kind that flips so many of all ``size`` weights."""
+        return cls(np.array([[0, size, flips]]), np.full((windows, 1), 2**32))
+
+    @property
+    def share(self) -> np.ndarray:
+        """Fraction of a window's moves that are of a kind: (W, K)."""
+        return np.diff(self.until, axis=1, prepend=0) / 2.0**32
+
+
 class Windows(NamedTuple):
     """What the chain samples in each of W windows, the same for every set.
 
@@ -45,17 +87,29 @@ class Windows(NamedTuple):
         low: int64 (W): the lowest coordinate of the window.
         ln_f: float64 (W): what a visit subtracts from the weight; 0 keeps the weights fixed.
         interval: int64 (W): moves between such updates.
+        mixture: kinds of moves; None for the single kind that flips as many of all weights as the
+            chains were made for.
     """
 
     log_weight: np.ndarray
     low: np.ndarray
     ln_f: np.ndarray
     interval: np.ndarray
+    mixture: Mixture | None = None
 
     @classmethod
-    def fixed(cls, log_weight: np.ndarray, low: np.ndarray) -> "Windows":
+    def fixed(
+        cls, log_weight: np.ndarray, low: np.ndarray, mixture: Mixture | None = None
+    ) -> "Windows":
         """Windows whose weights no visit changes."""
-        return cls(log_weight, low, np.zeros(len(low)), np.ones(len(low), np.int64))
+        count = len(low)
+        return cls(log_weight, low, np.zeros(count), np.ones(count, np.int64), mixture)
+
+    def mixed(self, size: int, flips: int) -> "Windows":
+        """The same windows with a mixture: that of ``size`` weights and ``flips`` by default."""
+        if self.mixture is not None:
+            return self
+        return self._replace(mixture=Mixture.plain(size, flips, len(self.low)))
 
 
 class Schedule(NamedTuple):
@@ -81,7 +135,7 @@ class Tally(NamedTuple):
         visits: int64 (R, W, levels): moves after which a window was at a level.
         trace: int32 (R, W, rounds): level at the end of each round.
         changes: int64 (R, W, levels): moves that left a level for another.
-        accepted: int64 (R, W): moves accepted.
+        proposed, accepted: int64 (R, W, K): moves of each kind, and how many were accepted.
         attempts, exchanges: int64 (R, W): with the next higher window.
         round_trips: int64 (R, W): of each replica, lowest to highest window and back.
         tests, test_sum: int64 (R, levels): tests made at a level, and the sum of their scores.
@@ -91,6 +145,7 @@ class Tally(NamedTuple):
     visits: np.ndarray
     trace: np.ndarray
     changes: np.ndarray
+    proposed: np.ndarray
     accepted: np.ndarray
     attempts: np.ndarray
     exchanges: np.ndarray
@@ -177,14 +232,17 @@ def new_walkers(sets: int, windows: int, step: int = 0) -> Walkers:
     )
 
 
-def new_tally(sets: int, windows: int, levels: int, largest_score: int, rounds: int) -> Tally:
+def new_tally(
+    sets: int, windows: int, levels: int, largest_score: int, rounds: int, kinds: int = 1
+) -> Tally:
     """An empty tally."""
     by_level = (sets, windows, levels)
     return Tally(
         visits=np.zeros(by_level, np.int64),
         trace=np.zeros((sets, windows, rounds), np.int32),
         changes=np.zeros(by_level, np.int64),
-        accepted=np.zeros((sets, windows), np.int64),
+        proposed=np.zeros((sets, windows, kinds), np.int64),
+        accepted=np.zeros((sets, windows, kinds), np.int64),
         attempts=np.zeros((sets, windows), np.int64),
         exchanges=np.zeros((sets, windows), np.int64),
         round_trips=np.zeros((sets, windows), np.int64),

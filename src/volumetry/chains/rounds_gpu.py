@@ -6,8 +6,8 @@ import triton.language as tl
 from volumetry.engines.evaluator_gpu import commit, evaluate, initialise_block
 from volumetry.engines.layout_gpu import n_weights, state_of
 from volumetry.kernels.philox_gpu import log_uniform, words
-from volumetry.kernels.streams_gpu import EXCHANGE, MOVES, stream
-from volumetry.weights.flips_gpu import draw_flips, flip
+from volumetry.kernels.streams_gpu import EXCHANGE, KINDS, MOVES, stream
+from volumetry.weights.flips_gpu import draw_flips, draw_kind, flip, shift
 
 
 @triton.jit(do_not_specialize=["n_windows", "n_levels"])
@@ -27,19 +27,21 @@ def run_windows(
     n_levels,
     LEVELS: tl.constexpr,
     NET: tl.constexpr,
-    M: tl.constexpr,
+    MIXED: tl.constexpr,
+    FLIPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The moves of one round: a program for each window of each set, set by set."""
-    BASE: tl.constexpr = LEVELS[0]
-    BINS: tl.constexpr = LEVELS[1]
-    BIN: tl.constexpr = LEVELS[2]
+    """The moves of one round: a program for each window of each set, set by set.
+
+    Args:
+        MIXED: how many kinds of moves there are.
+        FLIPS: the numbers of flips that they have.
+    """
     place = tl.program_id(0)
     walker_set = place // n_windows
     w = place % n_windows
     walker = walker_set * n_windows + tl.load(walkers.replica + place).to(tl.int32)
-    size = tl.full((), n_weights(NET), tl.int32)
-    weights += walker.to(tl.int64) * size
+    weights += walker.to(tl.int64) * n_weights(NET)
     values = state_of(values, walker, 0, NET)
     test_values = state_of(test_values, walker, 0, NET)
     log_weight = windows.log_weight + place.to(tl.int64) * n_levels
@@ -49,38 +51,41 @@ def run_windows(
     ln_f = tl.load(windows.ln_f + place)
     interval = tl.load(windows.interval + place)
     seed = tl.load(seed)
-    own = stream(MOVES, place)
+    kinds = windows.mixture.kinds
+    until = windows.mixture.until + w * MIXED
     level = tl.load(walkers.level + walker).to(tl.int32)
     counter = walkers.step + walker_set * (1 + n_windows) + 1 + w
     first = tl.load(counter)
     last = first + tl.load(moves + w)
-    accepted = 0
     for step in range(first, last):
-        flips, word = draw_flips(seed, own, step, size, M)
-        least = low if BINS == 1 else BASE
-        correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
-        accept = correct >= least
-        proposed = tl.where(accept, correct - BASE, level)
-        if BINS > 1:
-            if accept:
-                fewest = low * BIN
-                hits = evaluate(test_examples, test_values, weights, flips, fewest, NET, M, BLOCK)
-                accept = hits >= fewest
-                proposed = tl.where(accept, proposed * BINS + hits // BIN, level)
-        if proposed != level:
-            change = tl.load(log_weight + proposed) - tl.load(log_weight + level)
-            accept = (change >= 0) | (log_uniform(word, table) < change)
-            if accept:
-                tl.atomic_add(changes + level, 1, sem="relaxed")
-                level = proposed
-        # Nobody reads any more what follows overwrites.
-        tl.debug_barrier()
-        if accept:
-            commit(values, flips, NET, M)
-            if BINS > 1:
-                commit(test_values, flips, NET, M)
-            flip(weights, flips, M)
-            accepted += 1
+        kind = draw_kind(seed, stream(KINDS, place), step, until, MIXED)
+        start = tl.load(kinds + 3 * kind).to(tl.int32)
+        size = tl.load(kinds + 3 * kind + 1).to(tl.int32)
+        flips_of_kind = tl.load(kinds + 3 * kind + 2)
+        for i in tl.static_range(len(FLIPS)):
+            if flips_of_kind == FLIPS[i]:
+                flips, word = draw_flips(seed, stream(MOVES, place), step, size, FLIPS[i])
+                flips = shift(flips, start, FLIPS[i])
+                level = _make_move(
+                    examples,
+                    values,
+                    test_examples,
+                    test_values,
+                    weights,
+                    flips,
+                    word,
+                    table,
+                    log_weight,
+                    low,
+                    level,
+                    changes,
+                    tally.accepted + place * MIXED + kind,
+                    LEVELS,
+                    NET,
+                    FLIPS[i],
+                    BLOCK,
+                )
+        tl.atomic_add(tally.proposed + place * MIXED + kind, 1, sem="relaxed")
         tl.atomic_add(visits + level, 1, sem="relaxed")
         if ln_f > 0:
             if step % interval == 0:
@@ -88,7 +93,62 @@ def run_windows(
         tl.debug_barrier()
     tl.store(counter, last)
     tl.store(walkers.level + walker, level)
-    tl.atomic_add(tally.accepted + place, accepted, sem="relaxed")
+
+
+@triton.jit
+def _make_move(
+    examples,
+    values,
+    test_examples,
+    test_values,
+    weights,
+    flips,
+    word,
+    table,
+    log_weight,
+    low,
+    level,
+    changes,
+    accepted,
+    LEVELS: tl.constexpr,
+    NET: tl.constexpr,
+    M: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Propose M flips, and accept them or not; returns the level afterwards.
+
+    Args:
+        word: 32 random bits, which decide.
+        changes, accepted: counters of the moves that change a level, and of those accepted.
+    """
+    BASE: tl.constexpr = LEVELS[0]
+    BINS: tl.constexpr = LEVELS[1]
+    BIN: tl.constexpr = LEVELS[2]
+    least = low if BINS == 1 else BASE
+    correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
+    accept = correct >= least
+    proposed = tl.where(accept, correct - BASE, level)
+    if BINS > 1:
+        if accept:
+            fewest = low * BIN
+            hits = evaluate(test_examples, test_values, weights, flips, fewest, NET, M, BLOCK)
+            accept = hits >= fewest
+            proposed = tl.where(accept, proposed * BINS + hits // BIN, level)
+    if proposed != level:
+        change = tl.load(log_weight + proposed) - tl.load(log_weight + level)
+        accept = (change >= 0) | (log_uniform(word, table) < change)
+        if accept:
+            tl.atomic_add(changes + level, 1, sem="relaxed")
+            level = proposed
+    # Nobody reads any more what follows overwrites.
+    tl.debug_barrier()
+    if accept:
+        commit(values, flips, NET, M)
+        if BINS > 1:
+            commit(test_values, flips, NET, M)
+        flip(weights, flips, M)
+        tl.atomic_add(accepted, 1, sem="relaxed")
+    return level
 
 
 @triton.jit(do_not_specialize=["n_windows", "n_levels", "turn", "rounds", "test_low", "test_every"])

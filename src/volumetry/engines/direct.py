@@ -15,6 +15,7 @@ from volumetry.engines.common import (
     source_of,
     store_signed_sums,
 )
+from volumetry.engines.layout import GROUP
 from volumetry.kernels.jit import inlined
 from volumetry.kernels.simd import LANES, convert, item, load, maximum, prefetch, splat, store
 
@@ -69,6 +70,8 @@ def _list_flips(plan, state, move, weights, scratch):
             for k in range(classes):
                 code = np.int64(weights[start + k] < 0) * (LANES << t)
                 codes[k, column] = code if t == 0 else codes[k, column] + code
+    for t in range(move.flips.size, GROUP):  # of an earlier move of more flips
+        table[t].layer = -1
 
 
 @inlined

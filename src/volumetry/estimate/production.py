@@ -123,7 +123,7 @@ class Production:
         )
         self.exchange = exchanges[:-1] / np.maximum(attempts[:-1], 1)
         made = sum(block.visits.sum(axis=1) for block in blocks)
-        self.acceptance = accepted / made.reshape(sets, -1).sum(axis=0)
+        self.acceptance = accepted.sum(axis=1) / made.reshape(sets, -1).sum(axis=0)
         self.round_trips = sum(block.round_trips for block in blocks)
 
     def stderr(self, function: Callable[[np.ndarray], np.ndarray] = lambda log_p: log_p):

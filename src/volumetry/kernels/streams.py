@@ -5,8 +5,9 @@ Each step of a stream has random words of its own (``philox.words``).
 
 from volumetry.kernels.jit import plain
 
-EXCHANGE, MOVES, DRAWS = 0, 1, 2
-"""Kinds of stream of the chains: exchanges of windows, moves in a window, uniform draws."""
+EXCHANGE, MOVES, DRAWS, KINDS = 0, 1, 2, 3
+"""Kinds of stream of the chains: exchanges of windows, moves in a window, uniform draws, and the
+kinds of the moves."""
 
 GUESSES = 0
 """The kind of Guess & Check, whose seed is no chain's."""

@@ -8,6 +8,7 @@ import triton.language as tl
 from volumetry.kernels import streams
 
 EXCHANGE, MOVES = tl.constexpr(streams.EXCHANGE), tl.constexpr(streams.MOVES)
+KINDS = tl.constexpr(streams.KINDS)
 
 # Triton's interpreter wants its language among a function's globals.
 stream = triton.jit(FunctionType(streams.stream.__code__, globals()))

@@ -1,7 +1,20 @@
 """Moves of binary weights: a few flips, drawn without replacement; for kernels on the CPU."""
 
+import numpy as np
+
 from volumetry.kernels.jit import inlined
 from volumetry.kernels.philox import below, words
+
+
+@inlined
+def draw_kind(seed, stream, step, until):
+    """A kind of move, from ``Mixture.until`` of a window; a single one costs no random number."""
+    kind = 0
+    if until.size > 1:
+        word = np.int64(words(seed, stream, step, 0)[0])
+        while word >= until[kind]:
+            kind += 1
+    return kind
 
 
 @inlined
@@ -22,6 +35,13 @@ def draw_flips(seed, stream, step, n_weights, flips):
             flips[r] = flips[r - 1]
         flips[s] = position
     return spare
+
+
+@inlined
+def shift(flips, first):
+    """Let flips drawn among the first weights be among those from ``first`` on."""
+    for t in range(flips.size):
+        flips[t] += first
 
 
 @inlined

@@ -7,6 +7,17 @@ from volumetry.kernels.philox_gpu import below, words
 
 
 @triton.jit
+def draw_kind(seed, stream, step, until, KINDS: tl.constexpr):
+    """The same kind of move as ``flips.draw_kind``, of ``KINDS``: int32."""
+    kind = tl.zeros((), tl.int32)
+    if KINDS > 1:
+        word, _, _, _ = words(seed, stream, step, 0)
+        for k in tl.static_range(KINDS - 1):
+            kind += (word.to(tl.int64) >= tl.load(until + k)).to(tl.int32)
+    return kind
+
+
+@triton.jit
 def draw_flips(seed, stream, step, n_weights, FLIPS: tl.constexpr):
     """Distinct weights, as a tuple of int32 in the order drawn; and a spare 32-bit word.
 
@@ -28,6 +39,15 @@ def draw_flips(seed, stream, step, n_weights, FLIPS: tl.constexpr):
             skipped += (free <= position).to(tl.int32)
         flips = flips + (position + skipped,)
     return flips, spare
+
+
+@triton.jit
+def shift(flips, first, FLIPS: tl.constexpr):
+    """Flips drawn among the first weights, as flips among those from ``first`` on."""
+    shifted = ()
+    for t in tl.static_range(FLIPS):
+        shifted = shifted + (flips[t] + first,)
+    return shifted
 
 
 @triton.jit
