@@ -197,6 +197,89 @@ def test_draws_are_numbered(backend, system):
     assert np.array_equal(fine.visits[[1, 3]].argmax(axis=1), at)
 
 
+MEMBERS, GROUPS = 6, 2
+
+
+def relax(chains, population, parents, rounds=3):
+    """At one temperature, with two kinds of moves; tests at every level."""
+    size = chains.system.space.size
+    kinds = [Kind(Segment("all", 0, size), 3), Kind(Segment("last", size - 4, 4), 1)]
+    window = Windows.fixed(
+        0.3 * chains.system.grid.coordinate[None],
+        np.zeros(1, np.int64),
+        Mixture.of(kinds, np.ones((1, 2))),
+    )
+    tests = schedule(chains.system)
+    return chains.relax(population, parents, window, rounds, 3, GROUPS, tests)
+
+
+def test_a_population_is_drawn_member_by_member(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    whole, late = chains.populate(0, MEMBERS), chains.populate(2, 3)
+    weights = system.space.decode(whole.codes)
+    assert np.array_equal(whole.level, levels(system, weights))
+    assert len(np.unique(weights, axis=0)) > 1
+    assert np.array_equal(whole.codes[2:5], late.codes)
+    assert np.array_equal(whole.level[2:5], late.level) and late.first == 2
+
+
+def test_members_are_copied_from_their_parents_and_then_go_their_own_ways(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    population = chains.populate(4, MEMBERS)
+    codes = population.codes.copy()
+    copied = relax(chains, population, np.full(MEMBERS, 2), rounds=0).population
+    assert np.array_equal(copied.codes, np.tile(codes[2], (MEMBERS, 1)))
+    found = relax(chains, population, np.full(MEMBERS, 2))
+    after = system.space.decode(found.population.codes)
+    assert len(np.unique(after, axis=0)) > 1
+    assert np.array_equal(found.population.level, levels(system, after))
+    assert np.array_equal(population.codes, codes)  # records stay as given
+    assert (found.population.first, found.population.step) == (4, 9)
+
+
+def test_everything_made_with_a_population_is_counted_by_group(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    found = relax(chains, chains.populate(0, MEMBERS), np.arange(MEMBERS))
+    each = MEMBERS // GROUPS
+    assert np.array_equal(found.visits.sum(axis=1), np.full(GROUPS, 9 * each))
+    assert np.array_equal(found.proposed.sum(axis=1), np.full(GROUPS, 9 * each))
+    assert (found.accepted <= found.proposed).all() and found.accepted.any()
+    assert np.array_equal(found.trace[:, -1], found.population.level)
+    if system.levels.bins == 1:
+        assert np.array_equal(found.tests.sum(axis=1), np.full(GROUPS, 3 * each))
+
+
+def test_members_do_not_depend_on_who_is_relaxed_beside_them(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    whole, part = chains.populate(0, MEMBERS), chains.populate(4, 2)
+    one, other = relax(chains, whole, np.arange(MEMBERS)), relax(chains, part, np.arange(2))
+    assert np.array_equal(one.population.codes[4:], other.population.codes)
+    assert np.array_equal(one.trace[4:], other.trace)
+
+
+def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
+    parents = np.array([1, 1, 0, 3, 5, 4])
+    ended = []
+    for steps in (2, 3):
+        with Checkpoint(tmp_path / "job", "key", seconds=0) as checkpoint:
+            chains = RecordedChains(backend(system, 3, SETS, SEED), checkpoint)
+            population = chains.populate(0, MEMBERS)
+            for _ in range(steps):
+                found = relax(chains, population, parents)
+                population = found.population
+            assert chains.moves == steps * 9 * MEMBERS
+            ended.append(found)
+    undisturbed = backend(system, 3, SETS, SEED)
+    population = undisturbed.populate(0, MEMBERS)
+    for _ in range(3):
+        found = relax(undisturbed, population, parents)
+        population = found.population
+    for name, one, other in zip(found._fields[1:], found[1:], ended[1][1:]):
+        assert np.array_equal(one, other), name
+    for name, one, other in zip(population._fields, population, ended[1].population):
+        assert np.array_equal(one, other), name
+
+
 def test_a_recorded_advance_is_recalled(backend, system, tmp_path):
     windows, found = everywhere(system, ln_f=0.25), []
     for steps in (2, 3):

@@ -150,7 +150,8 @@ class Case:
 
 
 def check_equal(one, other):
-    for name, a, b in zip(one._fields, one, other):
+    names = getattr(one, "_fields", range(len(one)))
+    for name, a, b in zip(names, map(np.asarray, one), map(np.asarray, other)):
         assert a.dtype == b.dtype and np.array_equal(a, b), name
 
 
@@ -197,6 +198,17 @@ def test_levels_of_test_accuracy(name):
 def test_uniform_draws():
     case = Case("small cnn")
     check_equal(case.cpu.draw(2 * SETS, 2), case.gpu.draw(2 * SETS, 2))
+
+
+def test_a_population():
+    case = Case("small cnn")
+    populations = [side.populate(5, 4) for side in (case.cpu, case.gpu)]
+    check_equal(*populations)
+    window = Windows.fixed(0.5 * case.system.grid.coordinate[None], np.zeros(1, np.int64))
+    given = np.array([0, 0, 3, 2]), window, 2, 3, 2, Schedule(low=0)
+    found = [s.relax(p, *given) for s, p in zip((case.cpu, case.gpu), populations)]
+    check_equal(*(each.population for each in found))
+    check_equal(*(each[1:] for each in found))
 
 
 def test_kernels_compile_for_a_gpu(monkeypatch):

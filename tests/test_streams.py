@@ -7,7 +7,7 @@ import pytest
 from enumeration import random_problem
 
 from volumetry.chains.cpu import CpuChains
-from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MOVES, stream
+from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MEMBERS, MOVES, stream
 from volumetry.methods import joint, rewl
 
 SHORT = {"rung_sweeps": 0.2, "window_cost": 6, "min_blocks": 4, "max_blocks": 4}
@@ -67,5 +67,7 @@ def test_joint_draws_each_number_once_also_where_its_first_stage_moves(used, sou
 
 def test_streams_of_unlike_kinds_and_places_are_unlike():
     kinds = (EXCHANGE, MOVES, DRAWS, KINDS)
-    numbers = [int(stream(kind, place)) for kind in kinds for place in range(99)]
+    places = *range(99), *range(MEMBERS, MEMBERS + 99)
+    numbers = [int(stream(kind, place)) for kind in kinds for place in places]
+    assert max(numbers) < 2**32  # a stream is 32 bits of the generator's counter
     assert len(set(numbers)) == len(numbers)

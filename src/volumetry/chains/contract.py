@@ -82,7 +82,7 @@ class Chains(Protocol):
         self,
         population: Population,
         parents: np.ndarray,
-        log_weight: np.ndarray,
+        window: Windows,
         rounds: int,
         moves: int,
         groups: int,
@@ -94,7 +94,7 @@ class Chains(Protocol):
 
         Args:
             parents: int64 (members,): a member for each.
-            log_weight: float64 (levels,): ln weight, the same for all.
+            window: a single one, for all; its weights are fixed.
             groups: in which members are counted, one after the other; divides their number.
         """
         ...

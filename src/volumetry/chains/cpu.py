@@ -41,7 +41,7 @@ from volumetry.engines.layout import (
 )
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
-from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MOVES, stream
+from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MEMBERS, MOVES, stream
 from volumetry.systems.classification import Classification
 from volumetry.weights.flips import draw_flips, draw_kind, flip, shift
 
@@ -183,7 +183,7 @@ class CpuChains:
         self,
         population: Population,
         parents: np.ndarray,
-        log_weight: np.ndarray,
+        window: Windows,
         rounds: int,
         moves: int,
         groups: int,
@@ -191,13 +191,14 @@ class CpuChains:
     ) -> Relaxed:
         """Relax a population; see ``Chains.relax``."""
         space, levels, size = self.system.space, self.system.levels, self.system.grid.size
-        windows = Windows.fixed(log_weight[None], np.zeros(1, np.int64))
+        window = window.mixed(space.size, self._flips)
+        kinds = len(window.mixture.kinds)
         test_low = size if tests.low is None else tests.low
 
         def one(r):
             weights = space.decode(population.codes[parents[r]])[None]
             walkers = Walkers(*(of_set[0] for of_set in new_walkers(1, 1, population.step)))
-            tally = new_tally(1, 1, size, self.system.largest_score, rounds)
+            tally = new_tally(1, 1, size, self.system.largest_score, rounds, kinds)
             tally = Tally(*(of_set[0] for of_set in tally))
             with self._room() as buffers:
                 walkers.level[0], _ = self._observe(buffers, weights[0], 0)
@@ -205,7 +206,7 @@ class CpuChains:
                     buffers,
                     weights,
                     walkers,
-                    windows,
+                    window,
                     tally,
                     levels,
                     self._seed,
@@ -216,16 +217,11 @@ class CpuChains:
                 )
             return space.encode(weights[0]), walkers, tally
 
-        members = len(parents)
-        relaxed = new_relaxed(population, groups, size, self.system.largest_score, rounds)
-        for r, (code, walkers, tally) in enumerate(self._map(one, range(members))):
-            relaxed.population.codes[r], relaxed.population.level[r] = code, walkers.level[0]
-            relaxed.trace[r], relaxed.accepted[r] = tally.trace[0], tally.accepted[0]
-            group = r * groups // members
-            relaxed.visits[group] += tally.visits[0]
-            relaxed.tests[group] += tally.tests
-            relaxed.test_sum[group] += tally.test_sum
-            relaxed.test_counts[group] += tally.test_counts
+        relaxed = new_relaxed(
+            population, groups, size, self.system.largest_score, rounds, kinds
+        )
+        for r, (code, walkers, tally) in enumerate(self._map(one, range(len(parents)))):
+            relaxed.enter(r, code, walkers.level[0], tally)
         after = population.step + rounds * moves
         return relaxed._replace(population=relaxed.population._replace(step=after))
 

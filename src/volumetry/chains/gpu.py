@@ -16,10 +16,13 @@ from volumetry.chains.records import (
     NO_TESTS,
     Advance,
     Draws,
+    Population,
+    Relaxed,
     Schedule,
     Tally,
     Walkers,
     Windows,
+    new_relaxed,
     new_tally,
     new_walkers,
 )
@@ -28,7 +31,7 @@ from volumetry.engines.evaluator_gpu import LARGEST_FLIPS
 from volumetry.engines.layout_gpu import Examples, layout, make_examples, make_states
 from volumetry.errors import ConfigError
 from volumetry.kernels.philox import LOG_TABLE, draw_weights
-from volumetry.kernels.streams import DRAWS, stream
+from volumetry.kernels.streams import DRAWS, MEMBERS, stream
 from volumetry.systems.classification import Classification
 
 
@@ -110,21 +113,9 @@ class GpuChains:
         tests: Schedule = NO_TESTS,
     ) -> Advance:
         """Make rounds; see ``Chains.advance``."""
-        grid, count = self.system.grid, len(windows.low)
-        windows = windows.mixed(self.system.space.size, self._flips)
-        kinds = len(windows.mixture.kinds)
-        tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds, kinds)
-        on_device = self._to_device(walkers), self._of_sets(windows)
-        counted = self._to_device(tally)
-        moves = np.array(np.broadcast_to(moves, count), np.int64)
-        test_low = grid.size if tests.low is None else tests.low
-        few = tuple(np.unique(windows.mixture.kinds[:, 2]).tolist())
-        self._enqueue(*on_device, counted, few, moves, test_low, tests.every)
-        walkers = Walkers(*(values.cpu().numpy() for values in on_device[0]))
-        tally = Tally(*(values.cpu().numpy() for values in counted))
+        walkers, tally, log_weight = self._make(walkers, windows, rounds, moves, tests)
         replica = torch.from_numpy(walkers.replica[:, -1]).to(self._device)
         top = self._weights[torch.arange(self.sets, device=self._device), replica]
-        log_weight = on_device[1].log_weight.cpu().numpy()
         return Advance(walkers, tally, log_weight, top.cpu().numpy())
 
     def draw(self, groups: int, each: int) -> Draws:
@@ -146,10 +137,79 @@ class GpuChains:
                 last.append(weights[-1].copy())
         return Draws(visits, tests, test_sum, np.array(last))
 
+    def populate(self, first: int, members: int) -> Population:
+        """Draw a population; see ``Chains.populate``."""
+        weights = np.empty((members, self._network.n_weights), np.int8)
+        for number, row in enumerate(weights, first):
+            draw_weights(self._draw_seed, stream(DRAWS, 1), number, row)
+        level = np.empty(members, np.int64)
+        for part in self._parts(members):
+            level[part] = self._start(weights[part, None])[:, 0]
+        return Population(self.system.space.encode(weights), level, first, 0)
+
+    def relax(
+        self,
+        population: Population,
+        parents: np.ndarray,
+        window: Windows,
+        rounds: int,
+        moves: int,
+        groups: int,
+        tests: Schedule = NO_TESTS,
+    ) -> Relaxed:
+        """Relax a population; see ``Chains.relax``. Each member is a walker set of one window."""
+        space, size = self.system.space, self.system.grid.size
+        window = window.mixed(space.size, self._flips)
+        relaxed = new_relaxed(
+            population, groups, size, self.system.largest_score, rounds, len(window.mixture.kinds)
+        )
+        for part in self._parts(len(parents)):
+            walkers = new_walkers(part.stop - part.start, 1, population.step)
+            walkers.level[:] = self._start(space.decode(population.codes[parents[part]])[:, None])
+            place = MEMBERS + population.first + part.start
+            walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place)
+            for r, code in enumerate(self.positions()[:, 0]):
+                of_member = Tally(*(values[r] for values in tally))
+                relaxed.enter(part.start + r, code, walkers.level[r, 0], of_member)
+        after = population.step + rounds * moves
+        return relaxed._replace(population=relaxed.population._replace(step=after))
+
+    def _parts(self, members: int) -> list[slice]:
+        """As many members at a time as fit into half of the device's free memory."""
+        most = members
+        if torch.device(self._device).type == "cuda":
+            self._values = self._test_values = None
+            free, _ = torch.cuda.mem_get_info(self._device)
+            tests = 8 * (self.system.largest_score + 1)
+            most = max(1, free // 2 // (self.system.walker_bytes() + tests))
+        return [slice(r, min(r + most, members)) for r in range(0, members, most)]
+
+    def _make(
+        self, walkers: Walkers, windows: Windows, rounds: int, moves, tests: Schedule, place: int = 0
+    ) -> tuple[Walkers, Tally, np.ndarray]:
+        """Make rounds; the walkers, what was counted, and the weights of all sets.
+
+        Args:
+            place: that streams of moves give to the first window of the first set.
+        """
+        grid, (sets, count) = self.system.grid, walkers.level.shape
+        windows = windows.mixed(self.system.space.size, self._flips)
+        kinds = len(windows.mixture.kinds)
+        tally = new_tally(sets, count, grid.size, self.system.largest_score, rounds, kinds)
+        there, given = self._to_device(walkers), self._of_sets(windows, sets)
+        counted = self._to_device(tally)
+        moves = np.array(np.broadcast_to(moves, count), np.int64)
+        test_low = grid.size if tests.low is None else tests.low
+        few = tuple(np.unique(windows.mixture.kinds[:, 2]).tolist())
+        self._enqueue(there, given, counted, few, place, moves, test_low, tests.every)
+        walkers = Walkers(*(values.cpu().numpy() for values in there))
+        tally = Tally(*(values.cpu().numpy() for values in counted))
+        return walkers, tally, given.log_weight.cpu().numpy()
+
     def _start(self, weights: np.ndarray) -> np.ndarray:
         """Compute all values of every replica from its weights; their levels (R, W)."""
         count, binned = weights.shape[0] * weights.shape[1], self._levels.bins > 1
-        if self._weights.shape[1] != weights.shape[1]:
+        if self._values is None or self._weights.shape != weights.shape:
             self._values = self._test_values = None  # free them first
             self._values = make_states(self._network, count, self.train.width, self._device)
             if binned:
@@ -161,10 +221,10 @@ class GpuChains:
             score = self._evaluate(self.test, self._weights, self._test_values).cpu().numpy()
         return self.system.level(correct, score).reshape(weights.shape[:2])
 
-    def _of_sets(self, windows: Windows) -> Windows:
+    def _of_sets(self, windows: Windows, sets: int) -> Windows:
         """Windows on the device, a copy for each set; of their mixture, one for all sets."""
         *own, mixture = windows
-        copies = (np.broadcast_to(array, (self.sets, *array.shape)) for array in own)
+        copies = (np.broadcast_to(array, (sets, *array.shape)) for array in own)
         return Windows(*map(self._tensor, copies), self._to_device(mixture))
 
     def _to_device(self, record):
@@ -174,11 +234,12 @@ class GpuChains:
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.array(array, order="C")).to(self._device)
 
-    def _enqueue(self, walkers, windows, tally, flips, moves, test_low, test_every) -> None:
+    def _enqueue(self, walkers, windows, tally, flips, place, moves, test_low, test_every) -> None:
         """Launch all rounds.
 
         Args:
             flips: the numbers of flips that kinds of moves have.
+            place: as for ``_make``.
             moves: and what follows, as for ``cpu.run_rounds``.
         """
         count, n_windows, rounds = tally.trace.shape
@@ -201,6 +262,7 @@ class GpuChains:
                 moves,
                 self._table,
                 self._seed,
+                place,
                 n_windows,
                 n_levels,
                 LEVELS=tuple(self._levels),

@@ -85,7 +85,7 @@ class RecordedChains:
         self,
         population: Population,
         parents: np.ndarray,
-        log_weight: np.ndarray,
+        window: Windows,
         rounds: int,
         moves: int,
         groups: int,
@@ -105,7 +105,7 @@ class RecordedChains:
                 step=population.step + rounds * moves,
             )
             return Relaxed(after, **record)
-        found = self._chains.relax(population, parents, log_weight, rounds, moves, groups, tests)
+        found = self._chains.relax(population, parents, window, rounds, moves, groups, tests)
         counted = found._asdict() | {"level": found.population.level}
         del counted["population"]
         self._checkpoint.add(lambda: counted, lambda: {"codes": found.population.codes})

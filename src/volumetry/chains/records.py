@@ -193,18 +193,29 @@ class Relaxed(NamedTuple):
     Attributes:
         population: where its members stand afterwards.
         trace: int32 (members, rounds): level at the end of each round.
-        accepted: int64 (members,): moves accepted.
         visits: int64 (groups, levels): moves after which a member was at a level.
+        proposed, accepted: int64 (groups, K): moves of each kind, and how many were accepted.
         tests, test_sum, test_counts: as in ``Tally``, of each group.
     """
 
     population: Population
     trace: np.ndarray
-    accepted: np.ndarray
     visits: np.ndarray
+    proposed: np.ndarray
+    accepted: np.ndarray
     tests: np.ndarray
     test_sum: np.ndarray
     test_counts: np.ndarray
+
+    def enter(self, member: int, code: np.ndarray, level: int, tally: Tally) -> None:
+        """Enter one member's new weights and level, and what was counted of it as a set of one."""
+        self.population.codes[member], self.population.level[member] = code, level
+        self.trace[member] = tally.trace[0]
+        group = member * len(self.visits) // len(self.trace)
+        for name in ("visits", "proposed", "accepted"):
+            getattr(self, name)[group] += getattr(tally, name)[0]
+        for name in ("tests", "test_sum", "test_counts"):
+            getattr(self, name)[group] += getattr(tally, name)
 
 
 class Draws(NamedTuple):
@@ -253,7 +264,7 @@ def new_tally(
 
 
 def new_relaxed(
-    population: Population, groups: int, levels: int, largest_score: int, rounds: int
+    population: Population, groups: int, levels: int, largest_score: int, rounds: int, kinds: int
 ) -> Relaxed:
     """A copy of the population, and nothing counted yet."""
     members = len(population.level)
@@ -261,8 +272,9 @@ def new_relaxed(
     return Relaxed(
         copy,
         trace=np.zeros((members, rounds), np.int32),
-        accepted=np.zeros(members, np.int64),
         visits=np.zeros((groups, levels), np.int64),
+        proposed=np.zeros((groups, kinds), np.int64),
+        accepted=np.zeros((groups, kinds), np.int64),
         tests=np.zeros((groups, levels), np.int64),
         test_sum=np.zeros((groups, levels), np.int64),
         test_counts=np.zeros((groups, largest_score + 1), np.int64),

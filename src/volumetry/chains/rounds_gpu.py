@@ -10,7 +10,7 @@ from volumetry.kernels.streams_gpu import EXCHANGE, KINDS, MOVES, stream
 from volumetry.weights.flips_gpu import draw_flips, draw_kind, flip, shift
 
 
-@triton.jit(do_not_specialize=["n_windows", "n_levels"])
+@triton.jit(do_not_specialize=["first_place", "n_windows", "n_levels"])
 def run_windows(
     examples,
     values,
@@ -23,6 +23,7 @@ def run_windows(
     moves,
     table,
     seed,
+    first_place,
     n_windows,
     n_levels,
     LEVELS: tl.constexpr,
@@ -34,6 +35,7 @@ def run_windows(
     """The moves of one round: a program for each window of each set, set by set.
 
     Args:
+        first_place: place that its streams give to the first window of the first set.
         MIXED: how many kinds of moves there are.
         FLIPS: the numbers of flips that they have.
     """
@@ -51,6 +53,8 @@ def run_windows(
     ln_f = tl.load(windows.ln_f + place)
     interval = tl.load(windows.interval + place)
     seed = tl.load(seed)
+    # 64 bits, whatever the type of a small argument.
+    own = tl.cast(first_place, tl.int64) + place
     kinds = windows.mixture.kinds
     until = windows.mixture.until + w * MIXED
     level = tl.load(walkers.level + walker).to(tl.int32)
@@ -58,13 +62,13 @@ def run_windows(
     first = tl.load(counter)
     last = first + tl.load(moves + w)
     for step in range(first, last):
-        kind = draw_kind(seed, stream(KINDS, place), step, until, MIXED)
+        kind = draw_kind(seed, stream(KINDS, own), step, until, MIXED)
         start = tl.load(kinds + 3 * kind).to(tl.int32)
         size = tl.load(kinds + 3 * kind + 1).to(tl.int32)
         flips_of_kind = tl.load(kinds + 3 * kind + 2)
         for i in tl.static_range(len(FLIPS)):
             if flips_of_kind == FLIPS[i]:
-                flips, word = draw_flips(seed, stream(MOVES, place), step, size, FLIPS[i])
+                flips, word = draw_flips(seed, stream(MOVES, own), step, size, FLIPS[i])
                 flips = shift(flips, start, FLIPS[i])
                 level = _make_move(
                     examples,

@@ -9,6 +9,9 @@ EXCHANGE, MOVES, DRAWS, KINDS = 0, 1, 2, 3
 """Kinds of stream of the chains: exchanges of windows, moves in a window, uniform draws, and the
 kinds of the moves."""
 
+MEMBERS = 2**28
+"""The place of the first member of a population: beyond those of all windows."""
+
 GUESSES = 0
 """The kind of Guess & Check, whose seed is no chain's."""
 

@@ -19,7 +19,8 @@ import xarray as xr
 
 from volumetry.chains.devices import open_chains
 from volumetry.chains.recorded import RecordedChains
-from volumetry.chains.records import NO_TESTS, Population, Relaxed, Schedule
+from volumetry.chains.records import NO_TESTS, Mixture, Population, Relaxed, Schedule, Windows
+from volumetry.weights.moves import Kind, Segment
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     BIAS,
@@ -191,6 +192,18 @@ def _anneal(
     np.add.at(visits, (np.arange(count) // members, population.level), 1)
     done.beta, done.log_z, done.visits = [0.0], [np.zeros(groups)], [visits]
     progress = Progress(f"population_annealing, anneal {number + 1}", "units of beta")
+    import os
+    layers = (*chains.system.problem.network.stages, *chains.system.problem.network.linears)
+    seg=[];f=0
+    for l in layers: seg.append(Segment("x",f,l.n_weights)); f+=l.n_weights
+    allw=Segment("all",0,f)
+    pc=float(os.environ.get("PC","0")); po=float(os.environ.get("PO","0")); p1=float(os.environ.get("P1","0"))
+    kinds=[Kind(allw,3),Kind(allw,1),Kind(seg[0],1),Kind(seg[-1],1)]
+    def window_of(beta):
+        a=grid.coordinate[population.level].mean()/grid.coordinate.max()
+        sh=np.array([[1-p1-pc-po,p1,pc,po]])
+        if a>float(os.environ.get("AC","0.65")): sh[0,2]=float(os.environ.get("PCH","0.0"))
+        return Windows.fixed(beta*grid.coordinate[None],np.zeros(1,np.int64),Mixture.of(kinds,sh) if pc+po+p1>0 else None)
     highest, stuck = 0, 0
     while True:
         at = grid.coordinate[population.level].reshape(groups, members)
@@ -201,8 +214,9 @@ def _anneal(
         log_w = (beta - done.beta[-1]) * at
         log_z, parents = _resample(log_w, rng)
         relaxed = chains.relax(
-            population, parents.ravel(), beta * grid.coordinate, _ROUNDS, moves, groups
+            population, parents.ravel(), window_of(beta), _ROUNDS, moves, groups
         )
+        if os.environ.get("PAV"): print(f"b {beta:.2f} A {relaxed.trace[:, -1].mean():.1f} acc", np.round(relaxed.accepted.sum(0)/relaxed.proposed.sum(0),4))
         population = relaxed.population
         local = parents - members * np.arange(groups)[:, None]
         done.family = np.take_along_axis(done.family, local, axis=1)
@@ -236,7 +250,7 @@ def _finish(
     relaxed = chains.relax(
         population,
         parents,
-        done.beta[-1] * grid.coordinate,
+        Windows.fixed(done.beta[-1] * grid.coordinate[None], np.zeros(1, np.int64)),
         rounds,
         moves,
         parameters.populations,
