@@ -110,9 +110,9 @@ def test_the_anneal_does_not_end_below_its_goal(goal, monkeypatch):
     log_g = np.append(-2.0 * np.arange(10), -38.0)
     rng = np.random.default_rng(0)
 
-    def draw_rung(flat, walkers, beta, moves):
+    def draw_rung(flat, walkers, beta, moves, mixture):
         p = np.exp(log_g + beta * np.arange(11) - np.max(log_g + beta * np.arange(11)))
-        tally = new_tally(flat.sets, 1, 11, 20, 500)
+        tally = new_tally(flat.sets, 1, 11, 20, 500, len(mixture.kinds))
         tally.trace[:, 0] = rng.choice(11, (flat.sets, 500), p=p / p.sum())
         for visits, trace in zip(tally.visits[:, 0], tally.trace[:, 0]):
             visits[:] = np.bincount(trace, minlength=11)

@@ -145,7 +145,8 @@ def run(
         with its error; over ``accuracy_bin``: ``log_p_given_fit``, ln Pr[bin | A = n], with its
         error, and ``hits_low``, the fewest correct test examples of the bin; over ``network``: the
         sampler, accuracy and ``tail_log_volume`` of every trained network that fits, with its
-        error, -inf where it was not reached.
+        error, -inf where it was not reached; over ``window`` and ``move_kind``: ``move_share`` and
+        ``move_acceptance``.
 
     Raises:
         DataError: rewl has no walker near A = n to start from.
@@ -193,7 +194,8 @@ def run(
             NETWORKS_REACHED.judge(missed),
         ]
     )
-    return _result(system, flat.chains.moves, settled.bounds, joint, networks, tails, produced)
+    result = _result(system, flat.chains.moves, settled.bounds, joint, networks, tails, produced)
+    return flat.proposals.describe(result, produced.made)
 
 
 class _Networks(NamedTuple):

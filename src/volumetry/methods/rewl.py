@@ -157,7 +157,8 @@ def run(
     Returns:
         The common scalars and, over ``A`` (0..n): ``log_g``, its error, visits, and the mean test
         accuracy at each A with its error; over ``window``: the windows and their diagnostics; over
-        ``state``: weights of walkers at or near A = n, for ``joint`` to start from.
+        ``window`` and ``move_kind``: ``move_share`` and ``move_acceptance``; over ``state``:
+        weights of walkers at or near A = n, for ``joint`` to start from.
     """
     system = Classification.over_correct(problem)
     with ThreadPoolExecutor(threads) as pool:
@@ -179,7 +180,8 @@ def run(
         every = max(4 * ROUNDS_A_SWEEP - 1, system.tests_every)
         tests = Schedule(low=settled.bounds[-1][1], every=every)
         produced = produce(flat, parameters, settled, partial(_judge, parameters), uniform, tests)
-    return _result(system, flat.chains.moves, settled, uniform, ladder, produced)
+    result = _result(system, flat.chains.moves, settled, uniform, ladder, produced)
+    return flat.proposals.describe(result, produced.made)
 
 
 def draw_bulk(flat: Flat, draws: int) -> tuple[Uniform, np.ndarray]:

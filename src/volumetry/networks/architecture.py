@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from volumetry.errors import NetworkError
+from volumetry.weights.moves import Segment
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "simple_cnn": ("conv 6", "pool", "linear 64"),
@@ -88,6 +89,18 @@ class Network:
     def layers_with_weights(self) -> tuple[Stage | Linear, ...]:
         """In the order of the vector of weights."""
         return (*self.stages, *self.linears)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The weights of each layer, in order."""
+        found, first = [], 0
+        for number, layer in enumerate(self.layers_with_weights, 1):
+            stage = isinstance(layer, Stage)
+            name = f"conv {number}" if stage else f"linear {number - len(self.stages)}"
+            name = "output" if layer is self.linears[-1] else name
+            found.append(Segment(name, first, layer.n_weights))
+            first += layer.n_weights
+        return tuple(found)
 
     @cached_property
     def n_weights(self) -> int:

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from volumetry.engines.memory import walker_bytes
+from volumetry.engines.work import flip_work
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
 from volumetry.systems.grid import Grid
 from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.moves import Kind, Segment
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,22 @@ class Classification:
     def space(self) -> BinaryWeights:
         """The space of the network's weights."""
         return self.problem.space
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The weights of each layer."""
+        return self.problem.network.segments
+
+    def work(self, kind: Kind) -> float:
+        """What evaluating a move of a kind costs: see ``engines.work``."""
+        work = 0.0
+        last = kind.segment.first + kind.segment.size
+        for layer, own in enumerate(self.segments):
+            shared = min(last, own.first + own.size) - max(kind.segment.first, own.first)
+            if shared > 0:
+                each = flip_work(self.problem.network, layer, kind.flips)
+                work += shared / kind.segment.size * each
+        return work
 
     @property
     def largest_score(self) -> int:

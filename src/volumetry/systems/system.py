@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from volumetry.systems.grid import Grid
+from volumetry.weights.moves import Kind, Segment
 from volumetry.weights.space import WeightSpace
 
 
@@ -20,6 +21,15 @@ class System(Protocol):
     space: WeightSpace
     grid: Grid
     largest_score: int
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Weights that play one part each, such as layers, in order; together, all."""
+        ...
+
+    def work(self, kind: Kind) -> float:
+        """What evaluating a move of a kind costs, roughly and in any unit; no clock is asked."""
+        ...
 
     def observe(self, weights: np.ndarray) -> tuple[int, int]:
         """Level and test score of weights (size,), computed in full: the yardstick."""

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from volumetry.chains.records import Advance, Tally, Walkers, Windows
+from volumetry.chains.records import Advance, Mixture, Tally, Walkers, Windows
 from volumetry.estimate.production import Uniform
 from volumetry.estimate.reweighting import multi_histogram, statistical_inefficiency
 from volumetry.methods.flat_histogram.setting import Bounds, Flat, States
+from volumetry.methods.mixing import made_of
 from volumetry.runtime.progress import Progress
 
 _LARGEST_BETA = 40.0
@@ -26,6 +27,7 @@ class Ladder:
             to a rung's mean.
         states: weights met on the way.
         beta, mean: (rungs,): the inverse temperatures and the mean of the coordinate there.
+        made: (2, rungs, K): moves of each kind proposed there, and accepted.
         next_step: beyond the random numbers that were used.
     """
 
@@ -37,11 +39,19 @@ class Ladder:
     states: States
     beta: np.ndarray
     mean: np.ndarray
+    made: np.ndarray
     next_step: int
 
     def longest_persistence(self, bounds: Bounds) -> np.ndarray:
         """Moves until the most persistent coordinate of each window is forgotten: (W,)."""
         return np.array([self.persistence[low : high + 1].max() for low, high in bounds])
+
+    def made_in(self, bounds: Bounds) -> np.ndarray:
+        """Moves of each kind on the rungs in each window, or on the nearest: (2, W, K)."""
+        low, high = np.array(bounds).T[:, :, None]
+        outside = np.maximum(low - self.mean, self.mean - high).clip(0)
+        nearest = outside == outside.min(axis=1, keepdims=True)
+        return nearest.astype(float) @ self.made
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class _Rungs:
     betas: list[float] = field(default_factory=list)
     visits: list[np.ndarray] = field(default_factory=list)
     traces: list[np.ndarray] = field(default_factory=list)
+    made: list[np.ndarray] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
 
@@ -111,6 +122,7 @@ def explore(
         States(np.array(rungs.weights), np.array(rungs.levels)),
         np.array(rungs.betas)[by_beta],
         means[by_beta],
+        np.array(rungs.made)[by_beta].swapaxes(0, 1),
         step,
     )
 
@@ -131,6 +143,7 @@ def _anneal(
     values = np.arange(n_coordinates)
     progress = Progress(f"{flat.name}, exploratory pass", "units of beta")
     beta, spread, at_end = 0.0, None, 0
+    made = flat.proposals.none_made(1)
     log_z, last_beta, last_mean, deep = 0.0, 0.0, None, False
     if uniform is not None:
         spread = np.repeat(coordinate, uniform.visits.sum(axis=0)).std()
@@ -138,8 +151,9 @@ def _anneal(
         # Neighbouring rungs overlap when the mean moves by about one standard deviation.
         if spread is not None:
             beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
-        found = run_rung(flat, walkers, beta, moves)
+        found = run_rung(flat, walkers, beta, moves, flat.proposals.mix(made))
         walkers, tally = found.walkers, found.tally
+        made = made_of(tally)
         moved = _note(rungs, flat, beta, found)
         rung = tally.visits.sum(axis=(0, 1))
         changes += tally.changes.sum(axis=(0, 1))
@@ -161,10 +175,10 @@ def _anneal(
     return walkers
 
 
-def run_rung(flat: Flat, walkers: Walkers, beta: float, moves: int) -> Advance:
+def run_rung(flat: Flat, walkers: Walkers, beta: float, moves: int, mixture: Mixture) -> Advance:
     """Rounds at one temperature, after a third as many in which the walkers settle."""
     weight = flat.base_weight + beta * flat.grid.coordinate
-    windows = Windows.fixed(weight[None, :], np.zeros(1, np.int64))
+    windows = Windows.fixed(weight[None, :], np.zeros(1, np.int64), mixture)
     settled = flat.chains.advance(walkers, windows, 8, moves)
     return flat.chains.advance(settled.walkers, windows, 24, moves)
 
@@ -179,6 +193,7 @@ def _note(rungs: _Rungs, flat: Flat, beta: float, found: Advance) -> bool:
         rungs.betas.append(beta)
         rungs.visits.append(tally.visits[:, 0][telling].sum(axis=0))
         rungs.traces.append(flat.grid.coordinate[tally.trace[:, 0][telling]])
+        rungs.made.append(made_of(tally)[:, 0])
     rungs.weights.extend(found.top)
     rungs.levels.extend(found.walkers.level[:, 0].tolist())
     return bool(moved.any())

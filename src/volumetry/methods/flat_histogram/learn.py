@@ -60,9 +60,11 @@ def learn(flat: Flat, parameters, ladder: Ladder, entered: Entered) -> Learned:
     flatness = np.zeros(len(low))
     rounds, moves = 2 * ROUNDS_A_SWEEP, flat.share(persistence)
     most = max(1, int(parameters.learning_sweeps / 2))
+    mixture = flat.proposals.mix(ladder.made_in(bounds))
     history = []
     for done in range(1, most + 1):
-        found = flat.chains.advance(walkers, Windows(weight, low, ln_f, interval), rounds, moves)
+        windows = Windows(weight, low, ln_f, interval, mixture)
+        found = flat.chains.advance(walkers, windows, rounds, moves)
         walkers = found.walkers
         visits += found.tally.visits.sum(axis=0)
         populated |= visits > 0

@@ -11,6 +11,7 @@ from volumetry.estimate.criteria import Criterion, complaints
 from volumetry.estimate.production import Production, Uniform
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, States
 from volumetry.methods.flat_histogram.settle import Settled
+from volumetry.methods.mixing import made_of
 from volumetry.runtime.progress import Progress
 
 
@@ -21,11 +22,13 @@ class Produced(NamedTuple):
         production: the estimates.
         criteria: how it was judged.
         top: where the walkers of the highest window ended.
+        made: (2, W, K): moves of each kind proposed, and accepted.
     """
 
     production: Production
     criteria: list[Criterion]
     top: States
+    made: np.ndarray
 
 
 def produce(
@@ -47,7 +50,8 @@ def produce(
     """
     progress = Progress(f"{flat.name}, production stage", "blocks")
     walkers = settled.walkers
-    windows = Windows.fixed(settled.log_weight, np.array([low for low, _ in settled.bounds]))
+    low = np.array([low for low, _ in settled.bounds])
+    windows = Windows.fixed(settled.log_weight, low, settled.mixture)
     rounds = max(2, int(parameters.block_sweeps * ROUNDS_A_SWEEP))
     blocks: list[Tally] = []
     note, quiet = "", False
@@ -68,7 +72,7 @@ def produce(
             said = complaints(criteria)
             if done == parameters.max_blocks or (quiet and not said):
                 top = States(found.top, walkers.levels[:, -1])
-                return Produced(production, criteria, top)
+                return Produced(production, criteria, top, sum(map(made_of, blocks)))
             quiet = not said
             note = said[0] if said else "converged, to be confirmed"
         trips = sum(int(block.round_trips.sum()) for block in blocks)

@@ -9,6 +9,7 @@ import numpy as np
 
 from volumetry.chains.devices import open_chains
 from volumetry.chains.recorded import RecordedChains
+from volumetry.methods.mixing import Proposals
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.memory import require
 from volumetry.systems.classification import Classification
@@ -43,13 +44,15 @@ class Flat:
         name: of the sampler, for logs and errors.
         chains: the walkers.
         base_weight: (levels,): ln weight that every ensemble of this run shares.
-        flips: weights flipped by a move.
+        flips: the most weights that a move flips.
+        proposals: the kinds of moves.
     """
 
     name: str
     chains: RecordedChains
     base_weight: np.ndarray
     flips: int
+    proposals: Proposals
 
     @property
     def grid(self) -> Grid:
@@ -135,6 +138,6 @@ def open_run(
     chains = open_chains(system, flips, parameters.walkers, seed, pool, device)
     recorded = RecordedChains(chains, checkpoint or Checkpoint())
     weight = np.zeros(system.grid.size) if base_weight is None else base_weight
-    flat = Flat(name, recorded, weight, flips)
+    flat = Flat(name, recorded, weight, flips, Proposals.of(system, flips))
     flat.check_memory(1)
     return flat

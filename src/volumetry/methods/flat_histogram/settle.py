@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volumetry.chains.records import Walkers, Windows
+from volumetry.chains.records import Mixture, Walkers, Windows
 from volumetry.estimate.criteria import EXCHANGE
 from volumetry.estimate.reweighting import multi_histogram, statistical_inefficiency
 from volumetry.methods.flat_histogram.explore import Ladder
 from volumetry.methods.flat_histogram.learn import Learned
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Bounds, Flat, States
 from volumetry.methods.flat_histogram.windows import Entered, enter, plan_windows
+from volumetry.methods.mixing import made_of
 from volumetry.runtime.progress import Progress
 
 _TRIALS, _MOST_TRIALS = 4, 16
@@ -27,6 +28,7 @@ class Settled:
         walkers: where they stand.
         log_weight: (W, levels).
         moves: (W,): moves of a round.
+        mixture: kinds of moves.
         exchange: (W - 1,): fraction of exchanges accepted with the next window in the last trial.
         learned: the learning that led here.
     """
@@ -35,6 +37,7 @@ class Settled:
     walkers: Walkers
     log_weight: np.ndarray
     moves: np.ndarray
+    mixture: Mixture
     exchange: np.ndarray
     learned: Learned
 
@@ -81,8 +84,9 @@ def settle(
 ) -> Settled:
     """Fixed-weight trials, each twice as long as the one before, in which the walkers settle.
 
-    After each, the weights are set to the multi-histogram estimate from all trials so far, and
-    windows where the coordinate is forgotten slowly get more of the moves. While a coordinate still
+    After each, the weights are set to the multi-histogram estimate from all trials so far, windows
+    where the coordinate is forgotten slowly get more of the moves, and kinds of moves the shares
+    that their acceptances suggest. While a coordinate still
     traps the walkers, more trials of the last length follow.
     """
     coordinate, walkers, log_weight = flat.grid.coordinate, learned.walkers, learned.log_weight
@@ -93,7 +97,7 @@ def settle(
     # One sample of each coordinate on top: what a short trial missed is not made ever likelier.
     marginal = flat.marginal(ladder.log_p)[coordinate].clip(-1e300)
     populated = flat.grid.inside(bounds) * np.exp(ladder.log_p + flat.base_weight - marginal)
-    persistence = ladder.longest_persistence(bounds)
+    persistence, made = ladder.longest_persistence(bounds), ladder.made_in(bounds)
     parts = [2**trial for trial in range(_TRIALS)]
     progress = Progress(f"{flat.name}, trials", "trials")
     for done in range(_MOST_TRIALS):
@@ -101,8 +105,10 @@ def settle(
         moves = flat.share(persistence)
         sweeps = settle_sweeps * part / sum(parts)
         rounds = max(4, int(sweeps * ROUNDS_A_SWEEP))
-        found = flat.chains.advance(walkers, Windows.fixed(log_weight, low), rounds, moves)
+        windows = Windows.fixed(log_weight, low, flat.proposals.mix(made))
+        found = flat.chains.advance(walkers, windows, rounds, moves)
         walkers, tally = found.walkers, found.tally
+        made = made / 2 + made_of(tally)
         traces = coordinate[np.ascontiguousarray(tally.trace.swapaxes(0, 1))]  # (W, R, rounds)
         slow = np.array([statistical_inefficiency(trace) for trace in traces])
         persistence = slow * moves
@@ -119,7 +125,8 @@ def settle(
         counted.sum(axis=0)[:-1] for counted in (tally.attempts, tally.exchanges)
     )
     exchange = exchanges / np.maximum(attempts, 1)
-    return Settled(bounds, walkers, log_weight, flat.share(persistence), exchange, learned)
+    moves, mixture = flat.share(persistence), flat.proposals.mix(made)
+    return Settled(bounds, walkers, log_weight, moves, mixture, exchange, learned)
 
 
 def _trapped(flat: Flat, visits: np.ndarray, bounds: Bounds) -> bool:

@@ -1,0 +1,35 @@
+"""How much work a move is, from shapes alone: rough, and the same on every machine."""
+
+from volumetry.networks.architecture import GROUP, Network
+
+_UPDATE = 6
+"""Work of changing one unit by one flip; that of an addition in a block of examples is 1."""
+
+_TABLE = 8
+"""Signed sums of a group of changes."""
+
+
+def flip_work(network: Network, layer: int, flips: int) -> float:
+    """Additions, for each block of examples, of a move that flips weights of one layer.
+
+    Args:
+        layer: in the order of ``network.layers_with_weights``.
+    """
+    stages, linears = network.stages, network.linears
+    first = layer - len(stages)
+    work, changed = 0.0, flips
+    if first < 0:
+        for s in range(layer, len(stages)):
+            stage = stages[s]
+            channels, height, width = stage.shape_in
+            recomputed = min(flips, stage.channels) if s == layer else stage.channels
+            # The rarer sign of a kernel's weights is added up.
+            work += recomputed * 9 * channels / 2 * height * width
+            changed = recomputed * stage.shape_out[1] * stage.shape_out[2]
+        first = -1
+    else:
+        work += _UPDATE * flips
+    for linear in linears[first + 1 :]:
+        work += -(-changed // GROUP) * (_TABLE + linear.outputs)
+        changed = linear.outputs
+    return work + network.n_classes

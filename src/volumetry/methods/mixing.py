@@ -1,0 +1,130 @@
+"""Which kinds of moves a run makes, and how often.
+
+What is slow is not A but what A hides: kernels, output weights, others that many examples share. A
+move of all weights of a large network hardly ever proposes them; and where A is high, kernels are
+hardly ever accepted, and what proposing them costs is lost. So the small segments of the weights
+get moves of their own, which take a quarter of the work, less where hardly any is accepted.
+
+Shares follow the acceptances measured so far. They are fixed while anything is measured with them,
+and know nothing of a walker's weights: detailed balance holds whatever they are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from volumetry.chains.records import Mixture
+from volumetry.runtime.netcdf import described as over
+from volumetry.systems.system import System
+from volumetry.weights.moves import Kind, Segment
+
+_ANY = 0.05
+"""Share of the moves that flip any weights, so that no mixture keeps states apart."""
+
+_OTHER = 0.1
+"""Share of the bulk's moves that flip the number of weights that seems worse: it may be better."""
+
+_SMALL = 0.25
+"""Of the work, what goes into segments other than the bulk, where it is of use."""
+
+_WORTH = 0.01
+"""A segment gets less of the work if its weights, relative to the bulk's, are renewed at a rate
+below this: within a hundred sweeps or so, the length of a run, hardly once."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The kinds of moves of a run.
+
+    The *bulk* is the largest segment; it is moved by one weight or by several at once. From other
+    segments a move flips a single weight.
+
+    Attributes:
+        kinds: K of them; the first flips any weights.
+        work: (K,): of a move of each.
+        bulk: kinds of the bulk.
+        others: a kind for each other segment.
+    """
+
+    kinds: tuple[Kind, ...]
+    work: np.ndarray
+    bulk: list[int]
+    others: list[int]
+
+    @classmethod
+    def of(cls, system: System, flips: int) -> "Proposals":
+        """Those of a system; ``flips``: the most weights that a move flips."""
+        everything = Segment("all", 0, system.space.size)
+        segments = system.segments if len(system.segments) > 1 else (everything,)
+        largest = max(segments, key=lambda segment: segment.size)
+        several = [Kind(largest, flips)] if flips <= largest.size else []
+        wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
+        kinds = tuple(dict.fromkeys(wanted))
+        bulk = [k for k, kind in enumerate(kinds) if kind.segment == largest]
+        return cls(
+            kinds,
+            np.array([system.work(kind) for kind in kinds]),
+            bulk,
+            [k for k in range(1, len(kinds)) if k not in bulk],
+        )
+
+    def none_made(self, windows: int) -> np.ndarray:
+        """No moves made, and none accepted, of each kind in each window: (2, W, K)."""
+        return np.zeros((2, windows, len(self.kinds)))
+
+    def mix(self, made: np.ndarray) -> Mixture:
+        """The mixture that moves made so far suggest.
+
+        Args:
+            made: (2, W, K): moves proposed, and accepted.
+        """
+        return Mixture.of(self.kinds, np.array([self._share(*each) for each in zip(*made)]))
+
+    def _share(self, proposed: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+        """Shares of the kinds in a window: (K,)."""
+        flips = np.array([kind.flips for kind in self.kinds])
+        size = np.array([kind.segment.size for kind in self.kinds])
+        # A kind that was never tried may be accepted half the time; that will show.
+        renewal = flips * (accepted + 0.5) / (proposed + 1) / size
+        bulk = np.array(self.bulk)
+        best = bulk[np.argmax(renewal[bulk] / self.work[bulk])]
+        share = np.zeros(len(size))
+        share[bulk] = _OTHER
+        share[best] = 1.0
+        done, spent = (share * renewal)[bulk].sum(), (share * self.work)[bulk].sum()
+        left = spent * _SMALL / (1 - _SMALL)
+        worth = renewal / self.work
+        # What is hardly accepted comes first, and leaves its part of the work to the rest.
+        for rank, k in enumerate(sorted(self.others, key=worth.__getitem__)):
+            given = left / (len(self.others) - rank)
+            given *= min(1.0, given * worth[k] / done / _WORTH)
+            share[k] = given / self.work[k]
+            left -= given
+        share /= share.sum()
+        share *= 1 - _ANY
+        share[0] += _ANY
+        return share
+
+    def describe(self, result: xr.Dataset, made: np.ndarray) -> xr.Dataset:
+        """A result that also tells, over (window, move_kind), how often a kind was made.
+
+        Args:
+            made: (2, W, K): moves proposed, and accepted.
+        """
+        proposed, accepted = made
+        share = proposed / proposed.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            acceptance = accepted / proposed
+        dims, names = ("window", "move_kind"), [kind.name for kind in self.kinds]
+        return result.assign_coords(
+            move_kind=over("move_kind", names, "weights that a move flips, and of which layer")
+        ).assign(
+            move_share=over(dims, share, "fraction of the moves"),
+            move_acceptance=over(dims, acceptance, "fraction of these moves accepted"),
+        )
+
+
+def made_of(tally) -> np.ndarray:
+    """Moves proposed and accepted in a tally, summed over sets: (2, W, K)."""
+    return np.array([tally.proposed.sum(axis=0), tally.accepted.sum(axis=0)], float)
