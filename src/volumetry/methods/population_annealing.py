@@ -20,7 +20,6 @@ import xarray as xr
 from volumetry.chains.devices import open_chains
 from volumetry.chains.recorded import RecordedChains
 from volumetry.chains.records import NO_TESTS, Mixture, Population, Relaxed, Schedule, Windows
-from volumetry.weights.moves import Kind, Segment
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     BIAS,
@@ -33,12 +32,14 @@ from volumetry.estimate.criteria import (
     verdict,
 )
 from volumetry.estimate.populations import Populations, effective_families, effective_lineages
+from volumetry.methods.mixing import Proposals, made_of
 from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Classification, Problem
+from volumetry.systems.grid import Grid
 
 _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
@@ -118,6 +119,7 @@ class _Anneal:
         beta: of each rung.
         log_z: of each rung, (P,): ln Z(beta) / Z(0).
         visits: of each rung, (P, levels).
+        made: of each rung, (2, K): moves of each kind proposed, and accepted.
         family: int (P, members): founder of each member, at the end.
         relaxed: the last rung.
     """
@@ -125,6 +127,7 @@ class _Anneal:
     beta: list[float] = field(default_factory=list)
     log_z: list[np.ndarray] = field(default_factory=list)
     visits: list[np.ndarray] = field(default_factory=list)
+    made: list[np.ndarray] = field(default_factory=list)
     family: np.ndarray | None = None
     relaxed: Relaxed | None = None
 
@@ -153,6 +156,7 @@ def run(
     """
     system = Classification.over_correct(problem)
     flips = system.space.flips(parameters.flips)
+    proposals = Proposals.of(system, flips)
     anneals: list[_Anneal] = []
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
@@ -161,7 +165,7 @@ def run(
         )
         while True:
             betas = anneals[0].beta if anneals else None
-            anneals.append(_anneal(chains, parameters, flips, seed, len(anneals), betas))
+            anneals.append(_anneal(chains, parameters, proposals, seed, len(anneals), betas))
             found = _estimate(system, anneals)
             criteria = _judge(parameters, system, anneals, found)
             said = complaints(criteria)
@@ -175,7 +179,7 @@ def run(
 def _anneal(
     chains: RecordedChains,
     parameters: Parameters,
-    flips: int,
+    proposals: Proposals,
     seed: int,
     number: int,
     betas: list[float] | None,
@@ -184,7 +188,7 @@ def _anneal(
     grid, groups, members = chains.system.grid, parameters.populations, parameters.members
     count = groups * members
     rng = np.random.default_rng([seed, number])
-    sweep = max(_LEAST_SWEEP, chains.system.space.size // flips)
+    sweep = max(_LEAST_SWEEP, chains.system.space.size // parameters.flips)
     moves = chains.system.space.moves(int(parameters.rung_sweeps * sweep / _ROUNDS))
     population = chains.populate(number * count, count)
     done = _Anneal(family=np.tile(np.arange(members), (groups, 1)))
@@ -192,18 +196,7 @@ def _anneal(
     np.add.at(visits, (np.arange(count) // members, population.level), 1)
     done.beta, done.log_z, done.visits = [0.0], [np.zeros(groups)], [visits]
     progress = Progress(f"population_annealing, anneal {number + 1}", "units of beta")
-    import os
-    layers = (*chains.system.problem.network.stages, *chains.system.problem.network.linears)
-    seg=[];f=0
-    for l in layers: seg.append(Segment("x",f,l.n_weights)); f+=l.n_weights
-    allw=Segment("all",0,f)
-    pc=float(os.environ.get("PC","0")); po=float(os.environ.get("PO","0")); p1=float(os.environ.get("P1","0"))
-    kinds=[Kind(allw,3),Kind(allw,1),Kind(seg[0],1),Kind(seg[-1],1)]
-    def window_of(beta):
-        a=grid.coordinate[population.level].mean()/grid.coordinate.max()
-        sh=np.array([[1-p1-pc-po,p1,pc,po]])
-        if a>float(os.environ.get("AC","0.65")): sh[0,2]=float(os.environ.get("PCH","0.0"))
-        return Windows.fixed(beta*grid.coordinate[None],np.zeros(1,np.int64),Mixture.of(kinds,sh) if pc+po+p1>0 else None)
+    made = proposals.none_made(1)
     highest, stuck = 0, 0
     while True:
         at = grid.coordinate[population.level].reshape(groups, members)
@@ -213,10 +206,10 @@ def _anneal(
             beta = betas[len(done.beta)]
         log_w = (beta - done.beta[-1]) * at
         log_z, parents = _resample(log_w, rng)
-        relaxed = chains.relax(
-            population, parents.ravel(), window_of(beta), _ROUNDS, moves, groups
-        )
-        if os.environ.get("PAV"): print(f"b {beta:.2f} A {relaxed.trace[:, -1].mean():.1f} acc", np.round(relaxed.accepted.sum(0)/relaxed.proposed.sum(0),4))
+        window = _window(grid, beta, proposals.mix(made))
+        relaxed = chains.relax(population, parents.ravel(), window, _ROUNDS, moves, groups)
+        made = made_of(relaxed)[:, None]
+        done.made.append(made[:, 0])
         population = relaxed.population
         local = parents - members * np.arange(groups)[:, None]
         done.family = np.take_along_axis(done.family, local, axis=1)
@@ -234,12 +227,17 @@ def _anneal(
             at_goal = grid.goal[population.level].mean() > 0.5
             last = at_goal or (most and stuck > 3) or beta >= _LARGEST_BETA
         if last:
-            _finish(chains, parameters, sweep, done, population)
+            _finish(chains, parameters, sweep, done, population, proposals.mix(made))
             return done
 
 
 def _finish(
-    chains: RecordedChains, parameters: Parameters, sweep: int, done: _Anneal, population: Population
+    chains: RecordedChains,
+    parameters: Parameters,
+    sweep: int,
+    done: _Anneal,
+    population: Population,
+    mixture: Mixture,
 ) -> None:
     """Relax at the last temperature, with tests; its visits join those of the last rung."""
     grid = chains.system.grid
@@ -250,7 +248,7 @@ def _finish(
     relaxed = chains.relax(
         population,
         parents,
-        Windows.fixed(done.beta[-1] * grid.coordinate[None], np.zeros(1, np.int64)),
+        _window(grid, done.beta[-1], mixture),
         rounds,
         moves,
         parameters.populations,
@@ -258,6 +256,11 @@ def _finish(
     )
     done.visits[-1] = done.visits[-1] + relaxed.visits
     done.relaxed = relaxed
+
+
+def _window(grid: Grid, beta: float, mixture: Mixture) -> Windows:
+    """All levels, with weights exp(beta A)."""
+    return Windows.fixed(beta * grid.coordinate[None], np.zeros(1, np.int64), mixture)
 
 
 def _step(at: np.ndarray, overlap: float) -> float:
