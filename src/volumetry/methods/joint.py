@@ -351,6 +351,7 @@ def _result(
     result = common_result(
         test_accuracy=tails.accuracy(production.log_p) if fits else np.nan,
         test_accuracy_stderr=float(production.stderr(tails.accuracy)) if fits else np.nan,
+        test_accuracy_df=float(production.df(tails.accuracy)) if fits else np.nan,
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,

@@ -224,8 +224,10 @@ def _result(
     result = common_result(
         test_accuracy=accuracy[n],
         test_accuracy_stderr=accuracy_stderr[n],
+        test_accuracy_df=production.accuracy_df()[n],
         log_volume=log_p[n] if reached else np.nan,
         log_volume_stderr=log_p_stderr[n] if reached else np.nan,
+        log_volume_df=production.df()[n],
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,

@@ -385,6 +385,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
         test_accuracy_stderr=(
             selected.std(ddof=1) / math.sqrt(n_fitted) if n_fitted > 1 else math.nan
         ),
+        test_accuracy_df=n_fitted - 1,
         converged=n_fitted == len(trained),
         verdict=_verdict(len(problem.y_train), trained, parameters.max_epochs),
         epochs=sum(kept.epochs for kept in trained),
