@@ -96,7 +96,12 @@ class GdParameters:
 class SgdParameters(GdParameters):
     """Mini-batch training; the last batch of an epoch may be smaller."""
 
-    batch_size: int = parameter(32, minimum=1, unit="examples", about="Examples of one step.")
+    batch_size: int = parameter(
+        32,
+        minimum=1,
+        unit="examples",
+        about="Examples of one step; the last step of an epoch takes what is left.",
+    )
 
 
 @dataclass(frozen=True)
