@@ -200,6 +200,11 @@ WRONG = [
     ("samplers/gd/selection", "best", ["samplers.gd.selection", "first_fit, final"]),
     ("samplers/gd/rho", 1, ["samplers.gd.rho: unknown key"]),
     ("samplers/rewl/flips", 2, ["samplers.rewl.flips = 2", "must be odd", "default, 3"]),
+    (
+        "samplers/rewl/flips",
+        10**9 + 1,
+        ["samplers.rewl.flips = 1000000001: must be odd and below", "its default, 3, adapts"],
+    ),
     ("samplers/rewl/max_blocks", 1, ["samplers.rewl.min_blocks", "above max_blocks = 1"]),
     ("samplers/rewl/colour", 1, ["samplers.rewl.colour: unknown key"]),
 ]

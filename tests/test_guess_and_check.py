@@ -85,4 +85,23 @@ def test_without_a_hit_the_volume_is_censored():
     result = guess_and_check.run(problem("simple_cnn", 40), GuessAndCheckParameters(5, 1000), 9)
     assert (int(result.hits), int(result.guesses)) == (0, 1000)
     assert np.isnan(result.log_volume)
-    assert float(result.log_volume_upper) == log(3 / 1000)
+    # The upper end of a two-sided interval: (1 - V)^1000 = 2.5 %; not ln(3 / 1000), 5 %.
+    assert float(result.log_volume_upper) == pytest.approx(log(-np.expm1(log(0.025) / 1000)))
+    assert (int(result.converged), int(result.stopped_at_hit)) == (0, 0)
+    assert result.attrs["verdict"] == "censored: no hit in 1000 guesses"
+
+
+@pytest.mark.parametrize("hits, converged", [(9, 0), (10, 1)])
+def test_a_log_volume_takes_ten_hits(hits, converged):
+    result = guess_and_check.run(problem("simple_cnn", 3), GuessAndCheckParameters(hits, 10**5), 9)
+    assert (int(result.hits), int(result.stopped_at_hit)) == (hits, 1)
+    assert int(result.converged) == converged
+    few = f"not converged: 9 hits in {int(result.guesses)} guesses, fewer than the 10 that"
+    assert result.attrs["verdict"].startswith(few) != bool(converged)
+    assert float(result.test_accuracy_df) == hits - 1 and float(result.log_volume_df) == np.inf
+
+
+def test_a_search_that_spent_its_budget_says_so():
+    result = guess_and_check.run(problem("simple_cnn", 3), GuessAndCheckParameters(10**4, 4000), 9)
+    assert 10 <= int(result.hits) < 10**4 and int(result.guesses) == 4000
+    assert (int(result.stopped_at_hit), int(result.converged)) == (0, 1)

@@ -7,7 +7,6 @@ import tracemalloc
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
 
 from volumetry.errors import DataError
 from volumetry.methods.result import common_result
@@ -17,6 +16,7 @@ from volumetry.runtime import netcdf
 from volumetry.runtime.joblog import write_cost
 
 T2, T1, Z = 4.302652729749462, 12.706204736174694, 1.959963984540054  # 97.5 % quantiles
+T3 = 3.182446305284263
 
 
 def write_run(folder, sampler, n, replicate, *, dataset="digits", extra=None, **numbers):
@@ -82,12 +82,26 @@ def test_one_replicate_uses_the_errors_of_its_runs(tmp_path):
     assert "one replicate" in study.attrs["intervals"]
 
 
+def test_one_replicate_has_the_degrees_of_freedom_of_its_runs(tmp_path):
+    """Four walker sets and three networks: 3 and 2 degrees of freedom, not infinitely many."""
+    files = accuracies(tmp_path, "gd", {10: [0.5]}, test_accuracy_df=2)
+    files += accuracies(tmp_path, "rewl", {10: [0.4]}, test_accuracy_df=3)
+    study = aggregate(files)
+    here = {"n": 10, "sampler": "rewl"}
+    assert cell(study, "test_accuracy_mean_high", **here) == pytest.approx(0.4 + T3 * 0.01)
+    # Welch: (1 + 1)^2 / (1 / 2 + 1 / 3) = 4.8 degrees of freedom, t = 2.6035.
+    high = 0.1 + 2.6035 * 0.01 * np.sqrt(2)
+    assert cell(study, "advantage_high", n=10, sampler="gd") == pytest.approx(high, abs=1e-5)
+    assert cell(study, "test_accuracy_df", **here, replicate=0) == 3
+
+
 def test_errors_of_runs_without_a_value_do_not_count():
     interval = statistics.replicate_interval(
         xr.DataArray([np.nan, 3.0, np.nan], dims="replicate"),
         xr.DataArray([9.0, 0.5, 9.0], dims="replicate"),
+        xr.DataArray([9.0, 3.0, np.inf], dims="replicate"),
     )
-    assert interval["high"].item() == pytest.approx(3 + Z * 0.5)
+    assert interval["high"].item() == pytest.approx(3 + T3 * 0.5)
     assert interval["replicates"].item() == 1
 
 
@@ -159,42 +173,6 @@ def test_error_of_minus_log_accuracy_is_relative():
     value, stderr = statistics.minus_log(xr.DataArray([0.5, 0.0]), xr.DataArray([0.02, 0.0]))
     np.testing.assert_allclose(value, [np.log(2), np.nan])
     np.testing.assert_allclose(stderr, [0.04, np.nan])
-
-
-def test_guess_and_check_against_rewl(tmp_path):
-    files = [
-        write_run(tmp_path, "rewl", 4, 0, log_volume=-3.0, log_volume_stderr=0.3),
-        write_run(
-            tmp_path,
-            "guess_and_check",
-            4,
-            0,
-            log_volume=np.log(0.1),
-            log_volume_stderr=0.4,
-            guesses=100,
-            extra={"hits": 10},
-        ),
-    ]
-    study = aggregate(files)
-    difference = np.log(0.1) + 3
-    assert cell(study, "volume_difference", n=4, replicate=0) == pytest.approx(difference)
-    assert cell(study, "volume_difference_stderr", n=4, replicate=0) == pytest.approx(0.5)
-    assert cell(study, "volume_z", n=4, replicate=0) == pytest.approx(difference / 0.5)
-    where = {"n": 4, "replicate": 0, "sampler": "guess_and_check"}
-    exact = stats.binomtest(10, 100).proportion_ci(method="exact")
-    assert cell(study, "log_volume_low", **where) == pytest.approx(np.log(exact.low))
-    assert cell(study, "log_volume_high", **where) == pytest.approx(np.log(exact.high))
-    assert cell(study, "hits", **where) == 10
-
-
-@pytest.mark.parametrize("hits, guesses", [(0, 50), (1, 50), (49, 50), (50, 50)])
-def test_clopper_pearson_is_the_exact_interval(hits, guesses):
-    exact = stats.binomtest(hits, guesses).proportion_ci(method="exact")
-    np.testing.assert_allclose(statistics.clopper_pearson(hits, guesses), [exact.low, exact.high])
-
-
-def test_clopper_pearson_of_nothing_is_nan():
-    assert np.isnan(statistics.clopper_pearson(np.nan, 5)).all()
 
 
 def test_a_log_volume_with_a_censored_replicate_has_no_mean(tmp_path):

@@ -71,6 +71,29 @@ def chosen(options: type[Options], spec: dict) -> Options:
     return options(**{name: value for name, value in spec.items() if name in names})
 
 
+def adapted(name: str, value: int, default: int | None, most: int, rule: str) -> int:
+    """A value that what it is for may be too small for: the default adapts, others are refused.
+
+    Args:
+        name: of the key.
+        default: its default; None if it has none.
+        most: the largest value that can be.
+        rule: why no more can be, after "must be".
+
+    Returns:
+        ``value``, or ``most`` where the default is more.
+
+    Raises:
+        ConfigError: more than ``most``, and not the default.
+    """
+    if value > most and value != default:
+        repair = f"use {most}" if most == 1 else f"use {most} or less"
+        if default is not None:
+            repair += f", or remove the key: its default, {default}, adapts"
+        raise ConfigError(f"{name} = {value}: must be {rule}; {repair}")
+    return min(value, most)
+
+
 def check_choices(options: Any) -> None:
     """Refuse values that are not among the choices of their field.
 

@@ -133,6 +133,19 @@ class Production:
         first knows short memories well from many groups, the second shows what outlasts a stretch.
         NaN where a group alone holds what the function needs.
         """
+        return np.maximum(*self._errors(function))
+
+    def df(self, function: Callable[[np.ndarray], np.ndarray] = lambda log_p: log_p):
+        """Degrees of freedom of ``stderr``: of the jackknife that decided, its groups less one."""
+        return self._df(self._errors(function))
+
+    def _df(self, errors: list[np.ndarray]):
+        groups = len(self._counts)
+        by_stretch, by_set = errors
+        return np.where(by_stretch > by_set, groups - 1, groups // self.stretches - 1)
+
+    def _errors(self, function) -> list[np.ndarray]:
+        """Jackknife errors of a function of ``log_p``, over stretches of sets and over sets."""
         if self._replicates is None:
             total = self._counts.sum(axis=0)
             self._replicates = [
@@ -145,22 +158,27 @@ class Production:
                 for pooled in (1, self.stretches)
             ]
         with np.errstate(invalid="ignore"):
-            return np.maximum.reduce(
-                [
-                    jackknife_stderr(np.array([function(log_p) for log_p in without]))
-                    for without in self._replicates
-                ]
-            )
+            return [
+                jackknife_stderr(np.array([function(log_p) for log_p in without]))
+                for without in self._replicates
+            ]
 
     def accuracy_stderr(self) -> np.ndarray:
         """Errors of ``accuracy``, as ``stderr``."""
+        return np.maximum(*self._accuracy_errors())
+
+    def accuracy_df(self) -> np.ndarray:
+        """Degrees of freedom of ``accuracy_stderr``, as ``df``."""
+        return self._df(self._accuracy_errors())
+
+    def _accuracy_errors(self) -> list[np.ndarray]:
         errors = []
         with np.errstate(invalid="ignore", divide="ignore"):
             for pooled in (1, self.stretches):
                 scores = self._scores.sum(axis=0) - self._pool(self._scores, pooled)
                 tests = self.tests - self._pool(self._tests, pooled)
                 errors.append(jackknife_stderr(scores / tests / self.largest_score))
-            return np.maximum(*errors)
+        return errors
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
         """Change of a function of ``log_p`` between the halves of production, in standard errors.

@@ -1,4 +1,7 @@
-"""What a job costs, from its parameters alone: known before it starts, and without its module."""
+"""What a job costs and what it cannot do, from its parameters alone.
+
+It is known before the job starts, and without its module.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from volumetry.engines.memory import walker_bytes
 from volumetry.errors import NetworkError
 from volumetry.networks.architecture import Network
+from volumetry.parameters import adapted
 
 _MB = 1_000_000
 _TORCH, _NUMBA = 600 * _MB, 700 * _MB  # a process with its libraries, kernels being compiled
@@ -47,6 +51,15 @@ def most_windows(network: Network, span: int, window_cost: float) -> int:
     """
     nats = min(span * math.log(network.n_classes), network.n_weights * math.log(2))
     return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
+
+
+def band_below(n: int, wanted: int, default: int) -> int:
+    """How far A may fall below n: ``wanted``, or if that is the default at most n.
+
+    Raises:
+        ConfigError: more than n, and not the default.
+    """
+    return adapted("band", wanted, default, n, f"at most n = {n}, because A is never below 0")
 
 
 def check_enumerable(network: Network, parameters: Mapping) -> None:

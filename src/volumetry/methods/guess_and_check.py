@@ -19,6 +19,7 @@ from volumetry.engines.layout import (
     layer_tables,
     sum_dtype,
 )
+from volumetry.estimate.confidence import LEAST_HITS, clopper_pearson
 from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import fill_words
 from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
@@ -41,7 +42,11 @@ class Parameters:
     """Parameters of the sampler."""
 
     hits: int = parameter(
-        100, minimum=1, unit="hits", stops=True, about="Fits after which it stops."
+        100,
+        minimum=1,
+        unit="hits",
+        stops=True,
+        about="Fits after which it stops; fewer than 10 make no converged log-volume.",
     )
     max_guesses: int = parameter(
         1_000_000, minimum=1, unit="guesses", stops=True, about="Guesses after which it gives up."
@@ -66,26 +71,34 @@ def run(
 
     Returns:
         The common scalars; ``hits``; and over ``hit`` the test accuracy of each fit.
-        ``log_volume`` is ln(hits / guesses), its error that of a binomial fraction. Without a hit
-        the volume is censored: ``log_volume_upper`` is ln(3 / guesses), the 95 % limit.
+        ``log_volume`` is ln(hits / guesses), its error that of a binomial fraction, and converged
+        from ``LEAST_HITS`` hits on. Without a hit the volume is censored: ``log_volume_upper`` is
+        the upper end of its Clopper-Pearson interval, about ln(3.69 / guesses).
+        ``stopped_at_hit`` says which of the two ended the search.
     """
     guesses, hits = search(problem, parameters, seed, threads, checkpoint)
     accuracy = np.array([_test_accuracy(problem, seed, guess) for guess in hits])
     count = len(hits)
-    verdict = f"{count} hits in {guesses} guesses"
+    verdict = f"{count} hit{'s' * (count != 1)} in {guesses} guesses"
     if count == 0:
         verdict = f"censored: no hit in {guesses} guesses"
+    elif count < LEAST_HITS:
+        verdict = f"not converged: {verdict}, fewer than the {LEAST_HITS} that a log-volume takes"
     result = common_result(
         test_accuracy=accuracy.mean() if count else np.nan,
         test_accuracy_stderr=accuracy.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan,
+        test_accuracy_df=count - 1,
         log_volume=np.log(count / guesses) if count else np.nan,
         log_volume_stderr=np.sqrt((1 - count / guesses) / count) if count else np.nan,
-        log_volume_upper=np.nan if count else np.log(3 / guesses),
-        converged=count > 0,
+        log_volume_upper=np.nan if count else np.log(clopper_pearson(0, guesses)[1]),
+        converged=count >= LEAST_HITS,
         verdict=verdict,
         guesses=guesses,
     )
     result["hits"] = ((), np.int64(count), {"long_name": "guesses that fit", "units": "1"})
+    about = "1 if the search ended with the last hit wanted, 0 with its budget of guesses"
+    ended = np.int8(count == parameters.hits)
+    result["stopped_at_hit"] = ((), ended, {"long_name": about, "units": "1"})
     result["hit_test_accuracy"] = (
         "hit",
         accuracy,

@@ -30,6 +30,7 @@ from volumetry.estimate.criteria import (
     verdict,
 )
 from volumetry.estimate.production import Production
+from volumetry.methods.costs import band_below
 from volumetry.methods.flat_histogram.explore import Anneal, explore
 from volumetry.methods.flat_histogram.learn import warm_start
 from volumetry.methods.flat_histogram.produce import Produced, produce
@@ -51,7 +52,12 @@ class Parameters:
     A *sweep* is n_weights / flips moves of one walker, at least 300.
     """
 
-    band: int = parameter(5, minimum=0, unit="examples", about="How far A may fall below n.")
+    band: int = parameter(
+        5,
+        minimum=0,
+        unit="examples",
+        about="How far A may fall below n; the default adapts to a smaller n.",
+    )
     bins: int = parameter(
         100,
         minimum=2,
@@ -63,7 +69,7 @@ class Parameters:
         minimum=1,
         odd=True,
         unit="weights",
-        about="Weights flipped by a move; odd, as for rewl.",
+        about="Weights flipped by a move; as for rewl.",
     )
     walkers: int = parameter(
         4,
@@ -82,11 +88,14 @@ class Parameters:
         about="Size of a window; smaller means more windows.",
     )
     settle_sweeps: float = parameter(
-        20.0, above=0, unit="sweeps", about="Sweeps of each walker before production."
+        20.0,
+        above=0,
+        unit="sweeps",
+        about="Sweeps of each walker before production; each of the four trials takes one or more.",
     )
     block_sweeps: float = parameter(
         10.0,
-        above=0,
+        minimum=0.5,
         unit="sweeps",
         about="Sweeps of each walker in one block of production.",
     )
@@ -149,9 +158,11 @@ def run(
         ``move_acceptance``.
 
     Raises:
+        ConfigError: more ``flips`` than there are weights, or a ``band`` above n.
         DataError: rewl has no walker near A = n to start from.
     """
-    system = Classification.over_accuracy(problem, parameters.band, parameters.bins)
+    band = band_below(len(problem.y_train), parameters.band, Parameters.band)
+    system = Classification.over_accuracy(problem, band, parameters.bins)
     levels, reference = system.levels, sources["rewl"]
     log_p, log_p_error = _reference(problem, reference, levels.base)
     networks = _trained(problem, sources)
@@ -353,6 +364,7 @@ def _result(
     result = common_result(
         test_accuracy=tails.accuracy(production.log_p) if fits else np.nan,
         test_accuracy_stderr=float(production.stderr(tails.accuracy)) if fits else np.nan,
+        test_accuracy_df=float(production.df(tails.accuracy)) if fits else np.nan,
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,

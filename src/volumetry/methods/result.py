@@ -8,9 +8,11 @@ from volumetry.runtime.netcdf import described
 COMMON = {
     "test_accuracy": ("test accuracy at A = n", "1"),
     "test_accuracy_stderr": ("standard error of the test accuracy", "1"),
+    "test_accuracy_df": ("degrees of freedom of test_accuracy_stderr", "1"),
     "log_volume": ("log-volume ln Pr[A = n]", "nat"),
     "log_volume_stderr": ("standard error of the log-volume", "nat"),
-    "log_volume_upper": ("95 % upper limit of a censored log-volume", "nat"),
+    "log_volume_df": ("degrees of freedom of log_volume_stderr", "1"),
+    "log_volume_upper": ("upper end of the 95 % interval of a censored log-volume", "nat"),
     "converged": ("whether the run met its convergence criteria", "1"),
     "moves": ("Markov chain moves made", "1"),
     "guesses": ("independent uniform draws made", "1"),
@@ -23,8 +25,10 @@ def common_result(
     *,
     test_accuracy: float = np.nan,
     test_accuracy_stderr: float = np.nan,
+    test_accuracy_df: float = np.inf,
     log_volume: float = np.nan,
     log_volume_stderr: float = np.nan,
+    log_volume_df: float = np.inf,
     log_volume_upper: float = np.nan,
     converged: bool,
     verdict: str,
@@ -37,7 +41,11 @@ def common_result(
     Args:
         test_accuracy, test_accuracy_stderr: fractions; NaN where no fit was found.
         log_volume, log_volume_stderr: nats; NaN for a sampler that measures no volume.
-        log_volume_upper: nats; finite only for a censored measurement (no hit).
+        test_accuracy_df, log_volume_df: degrees of freedom of these errors, which their intervals
+            take Student's t from: the independent parts that an error was estimated from, less one;
+            infinite for one that is known by theory.
+        log_volume_upper: nats; upper end of the two-sided interval, finite only for a censored
+            measurement (no hit).
         converged: whether the documented criteria of the sampler were met.
         verdict: one sentence: why it counts as converged, or why not.
         moves, guesses, epochs: cost, counts.
@@ -49,8 +57,10 @@ def common_result(
     values = {
         "test_accuracy": np.float64(test_accuracy),
         "test_accuracy_stderr": np.float64(test_accuracy_stderr),
+        "test_accuracy_df": np.float64(test_accuracy_df),
         "log_volume": np.float64(log_volume),
         "log_volume_stderr": np.float64(log_volume_stderr),
+        "log_volume_df": np.float64(log_volume_df),
         "log_volume_upper": np.float64(log_volume_upper),
         "converged": np.int8(converged),
         "moves": np.int64(moves),

@@ -54,7 +54,8 @@ class Parameters:
         odd=True,
         unit="weights",
         about="Weights flipped by a move; odd, because an even number never changes the parity of "
-        "the number of weights -1.",
+        "the number of weights -1, and fewer than there are; the default adapts to smaller "
+        "networks.",
     )
     walkers: int = parameter(
         4,
@@ -90,7 +91,7 @@ class Parameters:
         about="Least visits over mean visits of a window before ln f is halved.",
     )
     learning_sweeps: float = parameter(
-        20.0, above=0, unit="sweeps", about="Most sweeps of each walker while learning."
+        20.0, minimum=2, unit="sweeps", about="Most sweeps of each walker while learning."
     )
     halvings: int = parameter(
         3,
@@ -103,11 +104,12 @@ class Parameters:
         40.0,
         above=0,
         unit="sweeps",
-        about="Sweeps of each walker between learning and production.",
+        about="Sweeps of each walker between learning and production; each of the four trials "
+        "takes one or more.",
     )
     block_sweeps: float = parameter(
         10.0,
-        above=0,
+        minimum=0.5,
         unit="sweeps",
         about="Sweeps of each walker in one block of production.",
     )
@@ -226,8 +228,10 @@ def _result(
     result = common_result(
         test_accuracy=accuracy[n],
         test_accuracy_stderr=accuracy_stderr[n],
+        test_accuracy_df=production.accuracy_df()[n],
         log_volume=log_p[n] if reached else np.nan,
         log_volume_stderr=log_p_stderr[n] if reached else np.nan,
+        log_volume_df=production.df()[n],
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,

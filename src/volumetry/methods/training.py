@@ -96,7 +96,12 @@ class GdParameters:
 class SgdParameters(GdParameters):
     """Mini-batch training; the last batch of an epoch may be smaller."""
 
-    batch_size: int = parameter(32, minimum=1, unit="examples", about="Examples of one step.")
+    batch_size: int = parameter(
+        32,
+        minimum=1,
+        unit="examples",
+        about="Examples of one step; the last step of an epoch takes what is left.",
+    )
 
 
 @dataclass(frozen=True)
@@ -385,6 +390,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
         test_accuracy_stderr=(
             selected.std(ddof=1) / math.sqrt(n_fitted) if n_fitted > 1 else math.nan
         ),
+        test_accuracy_df=n_fitted - 1,
         converged=n_fitted == len(trained),
         verdict=_verdict(len(problem.y_train), trained, parameters.max_epochs),
         epochs=sum(kept.epochs for kept in trained),

@@ -56,8 +56,8 @@ CHARTS: dict[str, Chart] = {
             title="Log-volume of the fitting set",
             caption="Natural logarithm of the fraction of all weight settings that fit the "
             "training set; e^−100 is about 1 in 10^43. Each green mark is one run of Guess & "
-            "Check, beside a small cross for the random interpolator on the same training subset; "
-            "a triangle is a run without a hit, and the true value lies below it.",
+            "Check, beside small crosses for the random interpolator on the same training subset; "
+            "a triangle is a run without a hit: the upper end of its interval.",
         ),
         Chart(
             name="volume_slope",
@@ -65,7 +65,8 @@ CHARTS: dict[str, Chart] = {
             caption="Each further example shrinks the fitting set by the chance that a random "
             "interpolator gets it right. So the slope of the log-volume (steps between successive "
             "n; the first starts at n = 0) must follow −ln Qr (points): a step lies between the "
-            "points at its two ends, or slightly above.",
+            "points at its two ends, or above them the more the examples differ in difficulty "
+            "(Jensen's inequality), and never below both.",
         ),
         Chart(
             name="error_bound",

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report.style import style
-from volumetry.results.roles import REFERENCE, TRAINED
+from volumetry.results.roles import GUESSING, REFERENCE, TRAINED
 from volumetry.results.views import cases, status
 
 NO_ADVANTAGE = (
@@ -113,8 +113,19 @@ def cautions(study: xr.Dataset) -> list[str]:
         )
     if censored := int((state == "censored").sum()):
         said.append(
-            f"{_count(censored, 'run')} of Guess & Check had no hit: only an upper limit of the "
-            "log-volume, drawn as a triangle."
+            f"{_count(censored, 'run')} of Guess & Check had no hit: only the upper end of an "
+            "interval of the log-volume, drawn as a triangle."
+        )
+    for sampler in study["sampler"].values:
+        if _contradicted(study, sampler):
+            said.append(
+                f"The hits of Guess & Check contradict the log-volume of {style(sampler).label}: "
+                f"p = {_measured(study, 'hits_p', sampler=sampler).min():.1g}."
+            )
+    if below := int((study["slope_side"] == -1).sum()):
+        said.append(
+            f"In {_count(below, 'step')} between sizes the log-volume falls too slowly for the "
+            "accuracy: one of the two is wrong."
         )
     if study.sizes["replicate"] == 1:
         said.append(
@@ -128,60 +139,104 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def _measured(study: xr.Dataset, name: str) -> np.ndarray:
-    """The values of a variable in the cells that have one."""
-    values = study[name].values
+def _measured(study: xr.Dataset, name: str, **where) -> np.ndarray:
+    """The values of a variable in the cells that have one; none if there is no such variable."""
+    values = study[name].sel(where).values if name in study else np.empty(0)
     return values[np.isfinite(values)]
 
 
-def _steps(study: xr.Dataset) -> tuple[int, int]:
-    """Steps between sizes that can be compared with the accuracy, and how many of them agree."""
-    return int(study["slope_agrees"].count()), int(study["slope_agrees"].sum())
+_CONTRADICTION = 0.01
+"""Of the probability that the least of several p-values is so small."""
 
 
 def guess_and_check_agreement(study: xr.Dataset) -> str:
-    """How well Guess & Check and rewl agree on the log-volume, where both measure it."""
-    z = _measured(study, "volume_z")
-    if not z.size:
-        return "No run of Guess & Check with hits has a partner of REWL to be compared with."
-    return (
-        f"In {_count(z.size, 'pair')} of runs that both measure it, the two differ by "
-        f"{np.sqrt(np.mean(z**2)):.2f} standard errors (root mean square; 1 is expected) and at "
-        f"most by {np.abs(z).max():.2f}."
+    """How probable the hits of Guess & Check are under the log-volumes measured otherwise."""
+    said = [
+        f"Under the log-volume of {style(sampler).label}, the hits of {_hits_words(study, sampler)}"
+        for sampler in study["sampler"].values
+        if _measured(study, "hits_p", sampler=sampler).size
+    ]
+    return " ".join(said) or "No run of Guess & Check stands beside another measured log-volume."
+
+
+def _hits_words(study: xr.Dataset, sampler: str) -> str:
+    p = study["hits_p"].sel(sampler=sampler)
+    count, least = int(p.count()), float(p.min())
+    none = int((p.notnull() & study["log_volume_upper"].sel(sampler=GUESSING).notnull()).sum())
+    said = (
+        f"{_count(count, 'run')} of {style(GUESSING).label}, {none} of them without a hit, have "
+        f"p-values of {least:.2g} or more"
     )
+    if _contradicted(study, sampler):
+        return f"{said}: they contradict it."
+    return f"{said}, as they should: the least of {count} is about {1 / (count + 1):.2g}."
+
+
+def _contradicted(study: xr.Dataset, sampler: str) -> bool:
+    p = _measured(study, "hits_p", sampler=sampler)
+    return p.size > 0 and p.min() * p.size < _CONTRADICTION
 
 
 def slope_agreement(study: xr.Dataset) -> str:
-    """In how many steps -d ln V/dn lies between the -ln Qr of its two ends, within the errors."""
-    total, agree = _steps(study)
-    if not total:
-        return "The study has no two successive sizes to compare."
-    return f"They agree within their 95 % intervals in {agree} of {_count(total, 'step')}."
+    """Where -d ln V/dn lies between the -ln Qr of its ends, and which errors that would notice."""
+    side = _measured(study, "slope_side")
+    if not side.size:
+        return (
+            "There is no step to compare: it takes two sizes, and two replicates, since the two "
+            "agree on average over examples."
+        )
+    large, small = (_measured(study, f"slope_{way}") for way in ("too_large", "too_small"))
+    between, above, below = (int((side == where).sum()) for where in (0, 1, -1))
+    return (
+        f"Of {_count(side.size, 'step')}, {between} between the points at the two ends within 95 % "
+        f"intervals, {above} above both, and {below} below both, which would be a contradiction. "
+        f"Detectable error: it takes {_range(large)} nats more of ln V at the larger n to find a "
+        f"step below, and {_range(small)} nats less to find it above."
+    )
 
 
-_Z_CHECKS = {
-    "volume_z": "log-volume: Guess & Check and REWL",
-    "enumerate_volume_z": "log-volume: REWL and all weight settings",
-    "joint_accuracy_z": "accuracy of the interpolators: joint and REWL",
-}
+def _range(values: np.ndarray) -> str:
+    low, high = f"{values.min():.2g}", f"{values.max():.2g}"
+    return low if low == high else f"{low} to {high}"
+
+
+_SIDES = {0: "between", 1: "above both", -1: "below both: contradiction"}
+
+
+def steps(study: xr.Dataset) -> list[tuple]:
+    """Each step of the slope check: place, -d ln V/dn less -ln Qr at its ends, outcome, power."""
+    rows = []
+    for dataset, architecture, case in cases(study):
+        for n in case["n"].values[case["slope_side"].notnull()]:
+            part = case.sel(n=n)
+            first = int(part["log_volume_slope_start"])
+            above = (estimate(part, f"slope_above_{end}") for end in ("first", "last"))
+            errors = (f"{float(part[f'slope_too_{way}']):.2g}" for way in ("large", "small"))
+            side = _SIDES[int(part["slope_side"])]
+            rows.append((dataset, architecture, f"{first} to {n}", *above, side, *errors))
+    return rows
 
 
 def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
     """Each consistency check of the study that it can make: what, how many cells, the outcome."""
     rows = []
-    for name, what in _Z_CHECKS.items():
-        z = _measured(study, name)
-        if z.size:
-            side = int((z > 0).sum())
-            words = (
-                f"root mean square {np.sqrt(np.mean(z**2)):.2f} standard errors (1 is expected), "
-                f"largest {np.abs(z).max():.2f}; {side} above and {z.size - side} below zero"
-            )
-            rows.append((what, int(z.size), words))
-    total, agree = _steps(study)
-    if total:
-        words = f"within their 95 % intervals in {agree} of {total}"
-        rows.append(("slope of the log-volume and accuracy: −d ln V/dn and −ln Qr", total, words))
+    for name, what in (("volume_z", "log-volume"), ("accuracy_z", "test accuracy at A = n")):
+        for pair in study["pair"].values if name in study else ():
+            z = _measured(study, name, pair=pair)
+            if z.size:
+                labels = " and ".join(style(sampler).label for sampler in pair.split(" - "))
+                rows.append((f"{what}: {labels}", int(z.size), _score_words(z)))
+    for sampler in study["sampler"].values:
+        p = _measured(study, "hits_p", sampler=sampler)
+        if p.size:
+            what = f"hits of {style(GUESSING).label} under the log-volume of"
+            words = f"least p-value {p.min():.2g}, {int((p < 0.05).sum())} below 0.05"
+            rows.append((f"{what} {style(sampler).label}", int(p.size), words))
+    side = _measured(study, "slope_side")
+    if side.size:
+        words = ", ".join(f"{int((side == k).sum())} {said}" for k, said in _SIDES.items())
+        what = "slope of the log-volume beside the accuracy: −d ln V/dn and −ln Qr at its ends"
+        rows.append((what, int(side.size), words))
     p = _measured(study, "joint_agreement")
     if p.size:
         rows.append(
@@ -192,3 +247,11 @@ def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
         words = f"ln of the sum over 2^M is at most {np.abs(rule).max():.1g} from 0"
         rows.append(("sum of g(A) over all A", int(rule.size), words))
     return rows
+
+
+def _score_words(z: np.ndarray) -> str:
+    side = int((z > 0).sum())
+    return (
+        f"root mean square {np.sqrt(np.mean(z**2)):.2f} standard errors (1 is expected), "
+        f"largest {np.abs(z).max():.2f}; {side} above and {z.size - side} below zero"
+    )

@@ -46,6 +46,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         intervals=INTERVALS,
         numbers=_numbers(study),
         checks=findings.checks(study),
+        steps=findings.steps(study),
         convergence=_convergence(study),
         cost=_cost(study, seconds or ()),
         networks=_networks(study),

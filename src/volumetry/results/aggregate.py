@@ -8,16 +8,20 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
     advantage                             (dataset, architecture, n, sampler)
     advantage_change                      (dataset, architecture, sampler)
     log_volume_slope_mean, minus_log_accuracy_mean    (dataset, architecture, n)
+    slope_above_first, slope_above_last               (dataset, architecture, n)
     error_bound, gibbs_error                          (dataset, architecture, n)
 
 Checks of the study against itself, one a cell unless said otherwise:
 
-    volume_z              Guess & Check against rewl, log-volume, in standard errors
-    enumerate_volume_z    rewl against enumerate, the same
-    joint_accuracy_z      joint against rewl, accuracy of the interpolators, in standard errors
+    volume_z, accuracy_z  (.., pair): log-volumes, and accuracies of the interpolators, of each two
+                          samplers that measure them against each other, as normal scores
+    hits_p                how probable hits as unlikely as those of Guess & Check are under the
+                          log-volume of each sampler that measures it; runs without a hit included
     joint_agreement       probability of a larger chi-squared between joint and rewl over g(A)
     sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right
-    slope_agrees          (dataset, architecture, n): whether -d ln V/dn meets -ln Qr
+    slope_side            (dataset, architecture, n): where -d ln V/dn lies between the -ln Qr of
+                          its two ends (0), below both (-1, a contradiction) or above both (1)
+    slope_too_large, slope_too_small    the errors of ln V that slope_side would notice, nats
 
 With joint: ``tail_log_volume`` of the networks of each trained sampler, and over ``accuracy``
 ``log_p_given_fit``, the distribution of the interpolators.
@@ -36,7 +40,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.errors import DataError
-from volumetry.results import statistics
+from volumetry.estimate.confidence import clopper_pearson
 from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
 from volumetry.results.summaries import summarise
 from volumetry.study.registry import METHODS
@@ -127,7 +131,7 @@ def combine(
 
     for name, (long_name, units) in CELL_VARIABLES.items():
         spread(name, DIMS, np.nan, float, long_name=long_name, units=units)
-    low, high = statistics.clopper_pearson(study["hits"], study["guesses"])
+    low, high = clopper_pearson(study["hits"], study["guesses"], study["stopped_at_hit"] == 1)
     study["log_volume_low"][:] = np.log(np.where(low > 0, low, np.nan))
     study["log_volume_high"][:] = np.log(high)
     spread("verdict", DIMS, "", object, long_name="why the run counts as converged, or not")
@@ -145,7 +149,7 @@ def combine(
         "title": "Volumetry study: trained networks against the typical interpolator",
         "Conventions": "CF-1.11",
         "intervals": "95 %; Student t over replicates, paired where a difference is taken; with "
-        "one replicate the normal interval of that run's own standard error",
+        "one replicate of the run's own standard error, with its degrees of freedom",
         **_provenance(runs),
         **(attributes or {}),
     }

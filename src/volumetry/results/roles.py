@@ -15,8 +15,9 @@ REFERENCE = "rewl"
 GUESSING = "guess_and_check"
 """Draws the same interpolators in another way, and measures the same log-volume."""
 
-EXACT = "enumerate"
-"""Knows the log-volume without an error."""
+MEASURING = [*of_kind(registry.SAMPLED, METHODS), *of_kind(registry.EXACT, METHODS)]
+"""Know the log-volume, or the accuracy of the typical interpolator, however small the volume is:
+each of them is compared with each other, and Guess & Check with all."""
 
 JOINT = "joint"
 """Knows how the accuracy is distributed among the interpolators, far into its tails."""

@@ -7,21 +7,20 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-CONFIDENCE = 0.95
-_TAIL = 0.5 + CONFIDENCE / 2
+from volumetry.estimate.confidence import CONFIDENCE, TAIL
 
 
-def replicate_interval(values: xr.DataArray, stderr: xr.DataArray) -> xr.Dataset:
+def replicate_interval(values: xr.DataArray, stderr: xr.DataArray, df: xr.DataArray) -> xr.Dataset:
     """Mean over replicates with its interval; NaN entries do not take part.
 
     With K >= 2 entries: mean +- t(K - 1) s / sqrt(K), Student's t and s the sample standard
     deviation (K - 1 in the denominator); it contains the spread over training subsets and the
-    noise of the runs. With K = 1 the spread is unknown: value +- 1.96 stderr, which covers the
+    noise of the runs. With K = 1 the spread is unknown: value +- t(df) stderr, which covers the
     noise of that one run alone.
 
     Args:
         values: one entry for each replicate.
-        stderr: standard error of each entry; used only where K = 1.
+        stderr, df: standard error of each entry and its degrees of freedom; used only where K = 1.
 
     Returns:
         ``mean``, ``low``, ``high`` (units of ``values``) and ``replicates`` (K, a count), without
@@ -30,19 +29,33 @@ def replicate_interval(values: xr.DataArray, stderr: xr.DataArray) -> xr.Dataset
     count = values.count("replicate")
     mean = values.mean("replicate")
     spread = np.sqrt(((values - mean) ** 2).sum("replicate") / (count - 1).where(count > 1))
-    quantile = xr.zeros_like(mean) + stats.t.ppf(_TAIL, (count - 1).where(count > 1))
-    within = stderr.where(values.notnull()).mean("replicate")
-    half = xr.where(
-        count > 1, quantile * spread / np.sqrt(count), stats.norm.ppf(_TAIL) * within
-    ).where(count > 0)
+    own, own_df = (each.where(values.notnull()).mean("replicate") for each in (stderr, df))
+    error = xr.where(count > 1, spread / np.sqrt(count), own)
+    freedom = xr.where(count > 1, count - 1, own_df)
+    half = (stats.t.ppf(TAIL, freedom) * error).where(count > 0)
     return xr.Dataset(
         {"mean": mean, "low": mean - half, "high": mean + half, "replicates": count.astype(float)}
     )
 
 
-def difference(a, b, stderr_a, stderr_b):
-    """a - b and its standard error sqrt(stderr_a^2 + stderr_b^2), for independent a and b."""
-    return a - b, np.hypot(stderr_a, stderr_b)
+def difference(a, b, stderr_a, stderr_b, df_a, df_b):
+    """a - b of independent a and b, its standard error sqrt(stderr_a^2 + stderr_b^2), and the
+    degrees of freedom of that (Welch 1947, doi:10.1093/biomet/34.1-2.28)."""
+    variance_a, variance_b = stderr_a**2, stderr_b**2
+    uncertain = variance_a**2 / df_a + variance_b**2 / df_b
+    known = uncertain == 0  # errors that are known by theory, or none
+    df = (variance_a + variance_b) ** 2 / xr.where(known, 1.0, uncertain)
+    return a - b, np.hypot(stderr_a, stderr_b), xr.where(known, np.inf, df)
+
+
+def normal_score(difference, stderr, df):
+    """The standard normal deviate that is as rare as difference / stderr with these degrees of
+    freedom: what a z-score is where the error is not known, but estimated."""
+    z = difference / stderr
+    rare = stats.t.sf(np.abs(z), df)
+    # What is rarer than numbers can tell stays as it is.
+    score = np.where(rare > 0, stats.norm.isf(np.where(rare > 0, rare, 0.5)), np.abs(z))
+    return z.copy(data=np.sign(z) * score)
 
 
 def minus_log(accuracy, stderr):
@@ -74,53 +87,34 @@ def gibbs_error_bound(log_volume, n, delta: float = 1 - CONFIDENCE):
     return -np.expm1((log_volume + np.log(delta)) / n)
 
 
-def clopper_pearson(hits, guesses):
-    """Exact binomial interval of a probability (Clopper & Pearson 1934, 10.1093/biomet/26.4.404).
+def step_start(log_volume: xr.DataArray) -> xr.DataArray:
+    """The next smaller size that any replicate has, at each size: 0 at the first, NaN at no size.
 
     Args:
-        hits, guesses: counts, arrays of one shape; NaN gives NaN.
+        log_volume: dimensions with ``n``, ascending, and ``replicate``.
 
     Returns:
-        (low, high) fractions; low is 0 where hits = 0, high is 1 where hits = guesses.
+        Without ``replicate``.
     """
-    hits, guesses = np.asarray(hits, float), np.asarray(guesses, float)
-    low = stats.beta.ppf(1 - _TAIL, hits, guesses - hits + 1)
-    high = stats.beta.ppf(_TAIL, hits + 1, guesses - hits)
-    known = np.isfinite(hits) & np.isfinite(guesses)
-    low = np.where(known & (hits == 0), 0.0, low)
-    return low, np.where(known & (hits == guesses), 1.0, high)
+    there = log_volume.notnull().any("replicate")
+    sizes = there["n"].where(there, 0).transpose(*there.dims)
+    axis = there.get_axis_num("n")
+    reached = sizes.copy(data=np.maximum.accumulate(sizes.values, axis))
+    return reached.shift(n=1, fill_value=0).where(there)
 
 
-def slope_agrees(study: xr.Dataset) -> xr.DataArray:
-    """Whether the interval of -d ln V/dn meets those of -ln Qr at the two ends of its step.
-
-    Args:
-        study: with ``log_volume_slope_mean`` and ``minus_log_accuracy_mean``, their intervals, and
-            ``log_volume_slope_start``.
-
-    Returns:
-        (dataset, architecture, n): 1 or 0 at the upper end of a step; NaN where there is no step
-        from another size, or no interval.
-    """
-    dims = ("dataset", "architecture", "n")
-    start = study["log_volume_slope_start"].transpose(*dims)
-    agrees = xr.full_like(start, np.nan)
-    for cell in np.argwhere((start > 0).values):
-        d, a, k = cell
-        ends = study.isel(dataset=d, architecture=a).sel(
-            n=[int(start[d, a, k]), int(study["n"][k])]
-        )
-        low = ends["minus_log_accuracy_mean_low"].min(skipna=False)
-        high = ends["minus_log_accuracy_mean_high"].max(skipna=False)
-        step = ends.isel(n=1)
-        slope_low, slope_high = (step[f"log_volume_slope_mean_{end}"] for end in ("low", "high"))
-        if np.isfinite(low + high + slope_low + slope_high):
-            agrees[d, a, k] = float(slope_low <= high and slope_high >= low)
-    return agrees
+def at_start(values: xr.DataArray, start: xr.DataArray, at_zero: float = np.nan) -> xr.DataArray:
+    """What stands at the lower end of each step, at its upper end; ``at_zero`` where that is 0."""
+    sizes = values["n"].values
+    place = np.searchsorted(sizes, start.where(start > 0, sizes[0]))
+    place = start.copy(data=place).broadcast_like(values).transpose(*values.dims)
+    found = np.take_along_axis(values.values, place.values, values.get_axis_num("n"))
+    found = values.copy(data=found)
+    return found.where(start > 0, at_zero).where(start.notnull()).transpose(*values.dims)
 
 
 def log_volume_slope(
-    log_volume: xr.DataArray, stderr: xr.DataArray, converged: xr.DataArray
+    log_volume: xr.DataArray, stderr: xr.DataArray, df: xr.DataArray, converged: xr.DataArray
 ) -> xr.Dataset:
     """-[ln V(n') - ln V(n)] / (n' - n) between successive sizes n < n', starting at ln V(0) = 0.
 
@@ -130,34 +124,26 @@ def log_volume_slope(
     Args:
         log_volume, stderr: nats; dimensions (dataset, architecture, n, replicate). A size that no
             replicate of a (dataset, architecture) has is passed over.
+        df: degrees of freedom of the errors, same dimensions.
         converged: 1 or 0, same dimensions.
 
     Returns:
-        Stored at the upper size n': ``slope``, ``stderr`` (nats for each example) and ``converged``
-        (1 if both ends are), with the dimensions given, and ``start``, the lower size n, without
-        ``replicate``.
+        Stored at the upper size n': ``slope``, ``stderr`` (nats for each example), ``df`` and
+        ``converged`` (1 if both ends are), with the dimensions given, and ``start``, the lower size
+        n, without ``replicate``.
     """
-    dims = ("dataset", "architecture", "n", "replicate")
-    log_v, error, good = (a.transpose(*dims).values for a in (log_volume, stderr, converged))
-    sizes = log_volume["n"].values
-    slope, slope_error, slope_good = (np.full(log_v.shape, np.nan) for _ in range(3))
-    start = np.full(log_v.shape[:3], np.nan)
-    for cell in np.ndindex(log_v.shape[:2]):
-        before = 0, 0.0, 0.0, 1.0
-        for k in np.flatnonzero(np.isfinite(log_v[cell]).any(axis=1)):
-            at = (*cell, k)
-            n, value, value_error, value_good = before
-            before = sizes[k], log_v[at], error[at], good[at]
-            slope[at] = (value - log_v[at]) / (sizes[k] - n)
-            slope_error[at] = np.hypot(value_error, error[at]) / (sizes[k] - n)
-            slope_good[at] = np.minimum(value_good, good[at])
-            start[at] = n
+    start = step_start(log_volume)
+    before = at_start(log_volume, start, 0.0)
+    fall, error, freedom = difference(
+        before, log_volume, at_start(stderr, start, 0.0), stderr, at_start(df, start, np.inf), df
+    )
+    examples = start["n"] - start
     return xr.Dataset(
         {
-            "slope": (dims, slope),
-            "stderr": (dims, slope_error),
-            "converged": (dims, slope_good),
-            "start": (dims[:3], start),
-        },
-        log_volume.coords,
+            "slope": fall / examples,
+            "stderr": error / examples,
+            "df": freedom.where(fall.notnull()),
+            "converged": np.minimum(at_start(converged, start, 1.0), converged),
+            "start": start,
+        }
     )

@@ -4,11 +4,14 @@
 the module ``aggregate`` lists them. Each function here answers one question.
 """
 
+from itertools import combinations
+
 import numpy as np
 import xarray as xr
 
-from volumetry.results import statistics
-from volumetry.results.roles import EXACT, GUESSING, JOINT, REFERENCE
+from volumetry.estimate.confidence import CONFIDENCE
+from volumetry.results import consistency, statistics
+from volumetry.results.roles import GUESSING, MEASURING, REFERENCE
 from volumetry.results.run_files import CELL_VARIABLES
 
 
@@ -32,12 +35,13 @@ def _put_mean(
     name: str,
     values: xr.DataArray,
     stderr: xr.DataArray,
+    df: xr.DataArray,
     converged: xr.DataArray,
     quantity: str,
     units: str = "1",
 ) -> None:
     """The mean over replicates with its interval, and on how many and how good runs it rests."""
-    interval = statistics.replicate_interval(values, stderr)
+    interval = statistics.replicate_interval(values, stderr, df)
     _put(study, name, interval["mean"], f"{quantity}, mean over replicates", units)
     for end, words in (("low", "lower"), ("high", "upper")):
         about = f"{quantity}, {words} end of the 95 % interval"
@@ -55,32 +59,36 @@ def _only(study: xr.Dataset, sampler: str) -> xr.Dataset:
     return numbers.reindex(sampler=[sampler]).isel(sampler=0, drop=True)
 
 
+def _compare(a: xr.Dataset, b: xr.Dataset, variable: str):
+    """a - b of a variable, with its error and the degrees of freedom of that."""
+    return statistics.difference(
+        *(each[f"{variable}{part}"] for part in ("", "_stderr", "_df") for each in (a, b))
+    )
+
+
 def _add_means(study: xr.Dataset) -> None:
     """How accurate is each sampler, and how large is the volume?"""
-    accuracy, stderr = study["test_accuracy"], study["test_accuracy_stderr"]
-    quantity = "test accuracy at A = n"
-    _put_mean(study, "test_accuracy_mean", accuracy, stderr, study["converged"], quantity)
     censored = study["log_volume_upper"].notnull().any("replicate")
-    volume, stderr = study["log_volume"].where(~censored), study["log_volume_stderr"]
-    _put_mean(study, "log_volume_mean", volume, stderr, study["converged"], "log-volume", "nat")
+    for name, quantity, units in (
+        ("test_accuracy", "test accuracy at A = n", "1"),
+        ("log_volume", "log-volume", "nat"),
+    ):
+        value = study[name].where(~censored) if name == "log_volume" else study[name]
+        errors = study[f"{name}_stderr"], study[f"{name}_df"]
+        _put_mean(study, f"{name}_mean", value, *errors, study["converged"], quantity, units)
 
 
 def _add_advantage(study: xr.Dataset) -> None:
     """How much better than a random interpolator is each sampler, and how does that change?"""
     random = _only(study, REFERENCE)
     quantity = f"advantage: test accuracy over that of {REFERENCE}, paired by replicate"
-    advantage, stderr = statistics.difference(
-        study["test_accuracy"],
-        random["test_accuracy"],
-        study["test_accuracy_stderr"],
-        random["test_accuracy_stderr"],
-    )
+    advantage, stderr, df = _compare(study, random, "test_accuracy")
     advantage = advantage.where(study["sampler"] != REFERENCE)
     converged = np.minimum(study["converged"], random["converged"])
     _put(study, "advantage_replicate", advantage, quantity)
     known = stderr.where(advantage.notnull())
     _put(study, "advantage_replicate_stderr", known, f"error of {quantity}")
-    _put_mean(study, "advantage", advantage, stderr, converged, quantity)
+    _put_mean(study, "advantage", advantage, stderr, df, converged, quantity)
 
     sizes = study["n"].where(study["advantage"].notnull())
     first, last = sizes.min("n"), sizes.max("n")
@@ -88,60 +96,91 @@ def _add_advantage(study: xr.Dataset) -> None:
     def at(size: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
         return values.where((study["n"] == size) & (first < last)).sum("n", min_count=1)
 
-    change, stderr = statistics.difference(
-        at(last, advantage), at(first, advantage), at(last, stderr), at(first, stderr)
+    change, stderr, df = statistics.difference(
+        *(at(size, values) for values in (advantage, stderr, df) for size in (last, first))
     )
     _put(study, "advantage_change_first_n", first, "smallest n with an advantage")
     _put(study, "advantage_change_last_n", last, "largest n with an advantage")
     converged = np.minimum(at(first, converged), at(last, converged))
     quantity = "advantage at the largest n minus that at the smallest"
-    _put_mean(study, "advantage_change", change, stderr, converged, quantity)
+    _put_mean(study, "advantage_change", change, stderr, df, converged, quantity)
 
 
 def _add_slope(study: xr.Dataset) -> None:
     """How fast does the volume shrink, and how fast should it by the accuracy?"""
     random = _only(study, REFERENCE)
     quantity = "-d ln V/dn from the next smaller n, 0 included, to this n"
-    slope = statistics.log_volume_slope(
-        random["log_volume"], random["log_volume_stderr"], random["converged"]
-    )
-    value, stderr, converged = slope["slope"], slope["stderr"], slope["converged"]
+    errors = random["log_volume_stderr"], random["log_volume_df"]
+    slope = statistics.log_volume_slope(random["log_volume"], *errors, random["converged"])
+    value, stderr = slope["slope"], slope["stderr"]
+    rest = slope["df"], slope["converged"]
     _put(study, "log_volume_slope", value, quantity, "nat")
     _put(study, "log_volume_slope_stderr", stderr, f"standard error of {quantity}", "nat")
     start = "the smaller n of log_volume_slope"
     _put(study, "log_volume_slope_start", slope["start"], start)
-    _put_mean(study, "log_volume_slope_mean", value, stderr, converged, quantity, "nat")
+    _put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, "nat")
 
     quantity = f"-ln of the test accuracy of {REFERENCE}"
     value, stderr = statistics.minus_log(random["test_accuracy"], random["test_accuracy_stderr"])
+    rest = random["test_accuracy_df"], random["converged"]
     _put(study, "minus_log_accuracy", value, quantity, "nat")
     _put(study, "minus_log_accuracy_stderr", stderr, f"standard error of {quantity}", "nat")
-    converged = random["converged"]
-    _put_mean(study, "minus_log_accuracy_mean", value, stderr, converged, quantity, "nat")
+    _put_mean(study, "minus_log_accuracy_mean", value, stderr, *rest, quantity, "nat")
+    _add_slope_side(study, slope, value)
+
+
+def _add_slope_side(study: xr.Dataset, slope: xr.Dataset, minus_log: xr.DataArray) -> None:
+    """Does the volume shrink as fast as the accuracy says?"""
+    # The two agree on average over examples: one replicate, whose examples are what they are, has
+    # no error that would tell how far from the average it may be.
+    unknown = xr.full_like(minus_log, np.nan)
+    intervals = []
+    for end, words, value in (
+        ("first", "the smaller n", statistics.at_start(minus_log, slope["start"])),
+        ("last", "this n", minus_log),
+    ):
+        name, quantity = f"slope_above_{end}", f"-d ln V/dn less -ln Qr at {words}"
+        above = (slope["slope"] - value).where(slope["start"] > 0)
+        rest = unknown, unknown, slope["converged"]
+        _put_mean(study, name, above, *rest, f"{quantity}, paired by replicate", "nat")
+        ends = {which: study[f"{name}_{which}"] for which in ("low", "high")}
+        intervals.append(xr.Dataset(ends))
+    found = consistency.slope_side(*intervals, slope["n"] - slope["start"])
+    about = "-d ln V/dn beside the -ln Qr of its ends: 0 between, -1 below, 1 above both"
+    _put(study, "slope_side", found["side"], about)
+    for way in ("too_large", "too_small"):
+        about = f"error of ln V, {way.replace('_', ' ')}, that slope_side would notice"
+        _put(study, f"slope_{way}", found[way], about, "nat")
 
 
 def _add_checks(study: xr.Dataset) -> None:
     """Do samplers that measure the same thing agree?"""
-    random = _only(study, REFERENCE)
-
-    def compare(variable: str, a: xr.Dataset, b: xr.Dataset):
-        error = f"{variable}_stderr"
-        return statistics.difference(a[variable], b[variable], a[error], b[error])
-
-    def put_z(name: str, value: xr.DataArray, stderr: xr.DataArray, quantity: str) -> None:
-        _put(study, name, value / stderr, f"{quantity}, in standard errors")
-
-    quantity = f"log-volume of {GUESSING} minus that of {REFERENCE}"
-    value, stderr = compare("log_volume", _only(study, GUESSING), random)
-    _put(study, "volume_difference", value, quantity, "nat")
-    _put(study, "volume_difference_stderr", stderr, f"standard error of {quantity}", "nat")
-    put_z("volume_z", value, stderr, quantity)
-    quantity = f"log-volume of {REFERENCE} minus the exact one"
-    put_z("enumerate_volume_z", *compare("log_volume", random, _only(study, EXACT)), quantity)
-    quantity = f"test accuracy of {JOINT} minus that of {REFERENCE}"
-    put_z("joint_accuracy_z", *compare("test_accuracy", _only(study, JOINT), random), quantity)
-    agrees = statistics.slope_agrees(study)
-    _put(study, "slope_agrees", agrees, "whether -d ln V/dn meets -ln Qr")
+    present = [sampler for sampler in study["sampler"].values if sampler in MEASURING]
+    pairs = list(combinations(present, 2))
+    if pairs:
+        about = {"long_name": "samplers that are compared, first minus second"}
+        study["pair"] = "pair", [" - ".join(pair) for pair in pairs], about
+    for name, variable, quantity in (
+        ("volume_z", "log_volume", "log-volumes"),
+        ("accuracy_z", "test_accuracy", "test accuracies"),
+    ):
+        scores = [
+            statistics.normal_score(*_compare(_only(study, a), _only(study, b), variable))
+            for a, b in pairs
+        ]
+        if scores:
+            scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
+            _put(study, name, scores, f"difference of two {quantity}, as a normal score")
+    guesses = _only(study, GUESSING)
+    p = xr.apply_ufunc(
+        np.vectorize(consistency.hits_p_value, otypes=[float]),
+        *(guesses[name] for name in ("hits", "guesses")),
+        guesses["stopped_at_hit"] == 1,
+        *(study[f"log_volume{part}"] for part in ("", "_stderr", "_df")),
+    )
+    p = p.where(study["sampler"].isin(MEASURING)).transpose(*study["log_volume"].dims)
+    about = f"probability that {GUESSING} is as unlikely or more under this log-volume"
+    _put(study, "hits_p", p, about)
 
 
 def _add_bound(study: xr.Dataset) -> None:
@@ -152,10 +191,10 @@ def _add_bound(study: xr.Dataset) -> None:
     random = _only(study, REFERENCE)
     noise, classes = study["label_noise"], study["n_classes"]
     bound = statistics.gibbs_error_bound(random["log_volume"], study["n"])
-    stderr = (1 - bound) * random["log_volume_stderr"] / study["n"]
-    quantity = f"upper bound ({statistics.CONFIDENCE:.0%}) on the error of the random interpolator"
-    _put_mean(study, "error_bound", bound, stderr, random["converged"], quantity)
+    stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]
+    quantity = f"upper bound ({CONFIDENCE:.0%}) on the error of the random interpolator"
+    _put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)
     error = 1 - (1 - noise) * random["test_accuracy"] - noise / classes
-    stderr = (1 - noise) * random["test_accuracy_stderr"]
+    stderr, df = (1 - noise) * random["test_accuracy_stderr"], random["test_accuracy_df"]
     quantity = "error of the random interpolator on labels as noisy as those of the training set"
-    _put_mean(study, "gibbs_error", error, stderr, random["converged"], quantity)
+    _put_mean(study, "gibbs_error", error, stderr, df, random["converged"], quantity)

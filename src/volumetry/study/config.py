@@ -18,10 +18,12 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
+from volumetry.methods.costs import band_below
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 from volumetry.study.grid import Run, grid
 from volumetry.study.registry import METHODS
 from volumetry.study.wording import did_you_mean, dotted, explain, known_keys, short
+from volumetry.weights.binary import BinaryWeights
 
 _LARGEST_N_VALIDATION = 200
 _VALUE_BYTES = 8  # of an input while a dataset is being read
@@ -169,7 +171,21 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         path = f"architectures.{architecture} on datasets.{dataset}"
         for sampler, parameters in config["samplers"].items():
             _located(path, METHODS[sampler].check, network, parameters)
+            keys = schema["properties"]["samplers"]["properties"][sampler]["properties"]
+            least = min(config["datasets"][dataset]["n"])
+            try:
+                _check_size(network, least, parameters, keys)
+            except ConfigError as error:
+                raise ConfigError(f"samplers.{sampler}.{error} ({path})") from None
     return Study(config, descriptions, networks)
+
+
+def _check_size(network: Network, n: int, parameters: dict, keys: dict) -> None:
+    """Refuse parameters that the network, or n training examples, are too small for."""
+    space = BinaryWeights(network.n_weights)
+    for key, check in {"flips": space.flips, "band": partial(band_below, n)}.items():
+        if key in parameters:
+            check(parameters[key], keys[key]["default"])
 
 
 def _check_order(path: str, parameters: dict, low: str, high: str) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from volumetry.parameters import adapted
+
 
 @dataclass(frozen=True)
 class BinaryWeights:
@@ -35,10 +37,17 @@ class BinaryWeights:
         """Weights, int8 (..., size), from what ``encode`` made of them."""
         return 2 * np.unpackbits(code, axis=-1, count=self.size).astype(np.int8) - 1
 
-    def flips(self, wanted: int) -> int:
-        """The odd number of weights that a move flips: ``wanted``, or as many as there can be."""
+    def flips(self, wanted: int, default: int | None = None) -> int:
+        """The odd number of weights that a move flips; a default is as many as there can be.
+
+        To flip all weights would only lead to and fro.
+
+        Raises:
+            ConfigError: too many, and not the default.
+        """
         most = max(1, self.size - 1)
-        return min(wanted, most - 1 + most % 2)
+        rule = f"odd and below the number of weights, {self.size}"
+        return adapted("flips", wanted, default, most - 1 + most % 2, rule)
 
     def moves(self, wanted):
         """``wanted`` moves, or one more, so that their number is odd."""

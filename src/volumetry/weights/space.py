@@ -30,8 +30,12 @@ class WeightSpace(Protocol):
         """The weights that ``encode`` was given."""
         ...
 
-    def flips(self, wanted: int) -> int:
-        """How many weights a move changes where ``wanted`` were asked for."""
+    def flips(self, wanted: int, default: int | None = None) -> int:
+        """How many weights a move changes: ``wanted``, or fewer if that is the default.
+
+        Raises:
+            ConfigError: the space has too few weights, and ``wanted`` is not the default.
+        """
         ...
 
     def moves(self, wanted):

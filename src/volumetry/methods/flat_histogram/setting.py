@@ -133,8 +133,11 @@ def open_run(
         device: cpu or cuda; nothing that follows depends on it.
         checkpoint: of an earlier process; nothing depends on it either.
         base_weight: (levels,); zero if not given.
+
+    Raises:
+        ConfigError: more ``flips`` than the space has weights for.
     """
-    flips = system.space.flips(parameters.flips)
+    flips = system.space.flips(parameters.flips, type(parameters).flips)
     chains = open_chains(system, flips, parameters.walkers, seed, pool, device)
     recorded = RecordedChains(chains, checkpoint or Checkpoint())
     weight = np.zeros(system.grid.size) if base_weight is None else base_weight

@@ -1,6 +1,6 @@
-"""Log-volume against n: the means of rewl and enumerate, and each run of Guess & Check.
+"""Log-volume against n: the means of all that measure it, and each run of Guess & Check.
 
-A small cross is the run of rewl in the same replicate as a run of Guess & Check with hits.
+A small cross is a run of theirs in the same replicate as one of Guess & Check.
 """
 
 import altair as alt
@@ -9,10 +9,10 @@ import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.style import Series, style
-from volumetry.results.roles import EXACT, GUESSING, REFERENCE
+from volumetry.results.roles import GUESSING, MEASURING, REFERENCE
 from volumetry.study.palette import GREEN
 
-_NO_HIT = Series("Guess & Check, no hit: 95 % upper limit", GREEN, "triangle-down")
+_NO_HIT = Series("Guess & Check, no hit: upper end of the 95 % interval", GREEN, "triangle-down")
 
 
 def draw(study: xr.Dataset) -> alt.TopLevelMixin:
@@ -23,7 +23,7 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         for title, part in parts.panels(study.assign(known=known.where(known)), "known")
     ]
     shown = {label for _, rows in tables for label in rows["label"]}
-    styles = [*(style(name) for name in (REFERENCE, EXACT, GUESSING)), _NO_HIT]
+    styles = [*(style(name) for name in (*MEASURING, GUESSING)), _NO_HIT]
     legend = parts.legend("label", [each for each in styles if each.label in shown])
     charts = []
     for title, rows in tables:
@@ -51,14 +51,14 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
 
 
 def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
-    """Means of rewl and enumerate (without a replicate), and for each run of Guess & Check: its
-    log-volume and that of rewl in the same replicate, or without a hit its upper limit."""
+    """Means of those that measure it (without a replicate), and for each run of Guess & Check: its
+    log-volume, or without a hit its upper end, and those measured in the same replicate."""
     means = parts.summary_table(part, "log_volume_mean")
-    means = means[means["sampler"].isin([REFERENCE, EXACT])]
+    means = means[means["sampler"].isin(MEASURING)]
     columns = {"log_volume": "value", "log_volume_low": "low", "log_volume_high": "high"}
-    columns |= {"volume_difference": "difference", "converged": "converged"}
+    columns |= {"hits_p": "p", "converged": "converged"}
     runs = parts.table(part, columns)
-    runs = runs[(runs["sampler"] == GUESSING) | runs["difference"].notna()]
+    runs = runs[(runs["sampler"] == GUESSING) | runs["p"].notna()]
     limits = parts.table(part, {"log_volume_upper": "value", "converged": "converged"})
     rows = pd.concat([means, runs, limits.assign(label=_NO_HIT.label)], ignore_index=True)
     return parts.side_by_side(rows, rows["replicate"].rank(method="dense").fillna(0))

@@ -21,6 +21,8 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         start = part["log_volume_slope_start"].to_series()
         # n = 0 has no place on a logarithmic axis: the first step begins at its left end.
         left = 0.5
+        detectable = part["slope_too_large"].to_series()
+        steps["too_large"] = steps["n"].map(detectable)
         steps["start"] = steps["n"].map(start).clip(lower=left * steps["n"].min())
         points = parts.summary_table(part, "minus_log_accuracy_mean")
         points = points.assign(label=_MINUS_LOG.label)
@@ -29,7 +31,9 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         y = alt.Y("value:Q", title="Nats for each further example", scale=scale)
         x, tooltip = parts.n_axis(steps["n"], left), parts.tooltips("nats", ".4f")
         steps, points = (rows.assign(x=rows["n"]) for rows in (steps, points))
-        step = alt.Chart(steps).encode(x=x, x2="start:Q", color=legend["color"], tooltip=tooltip)
+        power = alt.Tooltip("too_large:Q", title="ln V too large by, noticed", format=".2f")
+        step = alt.Chart(steps).encode(x=x, x2="start:Q", color=legend["color"])
+        step = step.encode(tooltip=[*tooltip, power])
         point = alt.Chart(points).encode(x=x, color=legend["color"])
         chart = alt.layer(
             step.mark_rect(opacity=0.15, stroke=None).encode(**parts.ends(y)),
