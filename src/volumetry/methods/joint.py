@@ -63,7 +63,7 @@ class Parameters:
         minimum=1,
         odd=True,
         unit="weights",
-        about="Weights flipped by a move; odd, as for rewl.",
+        about="Most weights that a move flips; odd, as for rewl.",
     )
     walkers: int = parameter(
         4,

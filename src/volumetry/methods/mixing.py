@@ -58,7 +58,7 @@ class Proposals:
         everything = Segment("all", 0, system.space.size)
         segments = system.segments if len(system.segments) > 1 else (everything,)
         largest = max(segments, key=lambda segment: segment.size)
-        several = [Kind(largest, flips)] if flips <= largest.size else []
+        several = [Kind(largest, flips)] if 1 < flips <= largest.size else []
         wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
         kinds = tuple(dict.fromkeys(wanted))
         bulk = [k for k, kind in enumerate(kinds) if kind.segment == largest]

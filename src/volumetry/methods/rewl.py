@@ -53,8 +53,8 @@ class Parameters:
         minimum=1,
         odd=True,
         unit="weights",
-        about="Weights flipped by a move; odd, because an even number never changes the parity of "
-        "the number of weights -1.",
+        about="Most weights that a move flips; it flips one where that is better, and in small "
+        "layers. Odd, because an even number never changes the parity of the number of weights -1.",
     )
     walkers: int = parameter(
         4,
