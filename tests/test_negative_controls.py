@@ -27,6 +27,10 @@ PARAMETERS = RewlParameters(window_cost=8, block_sweeps=60, min_blocks=60, max_b
 LARGEST_Z = 5
 
 MUTATIONS = {
+    "a mixture of moves that depends on the level": (
+        "kind = draw_kind(seed, stream(KINDS, place), step, until)\n",
+        "kind = level % until.size\n",
+    ),
     "Metropolis with the inverse ratio": (
         "change = log_weight[proposed] - log_weight[level]",
         "change = log_weight[level] - log_weight[proposed]\n"

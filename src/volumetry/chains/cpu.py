@@ -217,9 +217,7 @@ class CpuChains:
                 )
             return space.encode(weights[0]), walkers, tally
 
-        relaxed = new_relaxed(
-            population, groups, size, self.system.largest_score, rounds, kinds
-        )
+        relaxed = new_relaxed(population, groups, size, self.system.largest_score, rounds, kinds)
         for r, (code, walkers, tally) in enumerate(self._map(one, range(len(parents)))):
             relaxed.enter(r, code, walkers.level[0], tally)
         after = population.step + rounds * moves

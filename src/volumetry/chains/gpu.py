@@ -185,7 +185,13 @@ class GpuChains:
         return [slice(r, min(r + most, members)) for r in range(0, members, most)]
 
     def _make(
-        self, walkers: Walkers, windows: Windows, rounds: int, moves, tests: Schedule, place: int = 0
+        self,
+        walkers: Walkers,
+        windows: Windows,
+        rounds: int,
+        moves,
+        tests: Schedule,
+        place: int = 0,
     ) -> tuple[Walkers, Tally, np.ndarray]:
         """Make rounds; the walkers, what was counted, and the weights of all sets.
 

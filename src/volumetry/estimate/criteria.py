@@ -146,18 +146,11 @@ BIAS = Rule(
     "the wanted standard error",
     known=True,
 )
-FAMILIES = Rule(
-    "effective families of all populations (`population_annealing`)",
-    "the members descend from {value:.1f} effective families only",
-    "20",
-    limit=20,
-    at_least=True,
-)
 LINEAGES = Rule(
     "effective lineages of each layer's weights, all populations (`population_annealing`)",
-    "the weights of layer {layer} have {value:.1f} effective lineages only",
-    "20",
-    limit=20,
+    "the weights of {layer} have {value:.1f} effective lineages only, fewer than {limit}",
+    "10",
+    limit=10,
     at_least=True,
 )
 NETWORKS_REACHED = Rule(
@@ -182,7 +175,6 @@ RULES = (
     UNKNOWN_FITS,
     REFERENCE_AGREEMENT,
     BIAS,
-    FAMILIES,
     LINEAGES,
     NETWORKS_REACHED,
 )

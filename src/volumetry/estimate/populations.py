@@ -30,9 +30,7 @@ class Populations:
         visits: np.ndarray,
         coordinate: np.ndarray,
         goal: np.ndarray,
-        tests: np.ndarray,
-        test_sum: np.ndarray,
-        largest_score: int,
+        test_counts: np.ndarray,
     ):
         """Estimate everything.
 
@@ -40,8 +38,7 @@ class Populations:
             visits: (P, K, levels): moves of a population after which a member was at a level.
             coordinate: (levels,): what beta multiplies.
             goal: bool (levels,): whose probability is the volume.
-            tests, test_sum: (P,): tests made of members at the goal, and the sum of their scores.
-            largest_score: test score of accuracy 1.
+            test_counts: (P, N + 1): how often a member at the goal had each test score.
         """
         self.beta, self.log_z = beta, log_z
         share = visits / visits.sum(axis=2, keepdims=True)
@@ -50,8 +47,7 @@ class Populations:
         with np.errstate(divide="ignore"):
             self.each = np.log(share.sum(axis=1)) - logsumexp(boltzmann, axis=1)
         self.log_p = _log_mean(self.each)
-        self._goal, self._tests, self._scores = goal, tests, test_sum / largest_score
-        self._visits = visits
+        self._goal, self._test_counts = goal, test_counts
 
     @cached_property
     def log_volumes(self) -> np.ndarray:
@@ -64,17 +60,14 @@ class Populations:
         return float(_log_mean(self.log_volumes))
 
     @cached_property
-    def shares(self) -> np.ndarray:
-        """Share of each population in the volume found: (P,)."""
-        if not np.isfinite(self.log_volume):
-            return np.full(len(self.log_volumes), np.nan)
-        weight = np.exp(self.log_volumes - self.log_volumes.max())
-        return weight / weight.sum()
+    def score_shares(self) -> np.ndarray:
+        """Fraction of the goal at each test score, every population with its volume: (N + 1,)."""
+        return _weighted(self.log_volumes, self._test_counts)
 
     @cached_property
     def accuracy(self) -> float:
-        """Mean test accuracy at the goal: each population with its volume."""
-        return _weighted(self.log_volumes, self._tests, self._scores)
+        """Mean test accuracy at the goal."""
+        return _mean(self.score_shares)
 
     @cached_property
     def log_p_stderr(self) -> np.ndarray:
@@ -91,8 +84,8 @@ class Populations:
     @cached_property
     def accuracy_stderr(self) -> float:
         """Delete-one-population error of ``accuracy``."""
-        parts = zip(*map(_without_one, (self.log_volumes, self._tests, self._scores)))
-        return float(jackknife_stderr(np.array([_weighted(*part) for part in parts])))
+        kept = zip(_without_one(self.log_volumes), _without_one(self._test_counts))
+        return float(jackknife_stderr(np.array([_mean(_weighted(*part)) for part in kept])))
 
     @cached_property
     def bias(self) -> float:
@@ -115,12 +108,19 @@ def _without_one(values: np.ndarray) -> np.ndarray:
     return np.array([np.delete(values, one, axis=0) for one in range(len(values))])
 
 
-def _weighted(log_volumes, tests, scores) -> float:
+def _weighted(log_volumes: np.ndarray, test_counts: np.ndarray) -> np.ndarray:
+    """Fraction of each score, of populations weighted with their volumes; NaN without a test."""
+    tests = test_counts.sum(axis=1)
     tested = tests > 0
     if not tested.any():
-        return np.nan
+        return np.full(test_counts.shape[1], np.nan)
     weight = np.exp(log_volumes[tested] - log_volumes[tested].max())
-    return float((weight * scores[tested] / tests[tested]).sum() / weight.sum())
+    return (weight / weight.sum() / tests[tested]) @ test_counts[tested]
+
+
+def _mean(shares: np.ndarray) -> float:
+    """Mean accuracy from the fractions of each score."""
+    return float(shares @ np.arange(len(shares)) / (len(shares) - 1))
 
 
 def effective_families(family: np.ndarray) -> float:

@@ -43,6 +43,13 @@ def binned_chain_bytes(network: Network, n: int, n_test: int, parameters: Mappin
     return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n, n_test)
 
 
+def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of populations, their weights packed, and of a walker for each thread."""
+    members = parameters["populations"] * parameters["members"]
+    counted = 8 * (n + n_test)
+    return _NUMBA + members * (network.n_weights // 2 + counted) + 16 * walker_bytes(network, n)
+
+
 def most_windows(network: Network, span: int, window_cost: float) -> int:
     """Windows that ``plan_windows`` makes at most, which is where labels are random.
 

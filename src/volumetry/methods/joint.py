@@ -37,6 +37,8 @@ from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import Flat, States, open_run
 from volumetry.methods.flat_histogram.settle import divide
 from volumetry.methods.flat_histogram.windows import enter
+from volumetry.methods.mixing import most_flips
+from volumetry.methods.precision import wanted_accuracy_error
 from volumetry.methods.result import common_result
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import parameter
@@ -64,13 +66,7 @@ class Parameters:
         unit="bins",
         about="Most bins of the number of correct test examples.",
     )
-    flips: int = parameter(
-        3,
-        minimum=1,
-        odd=True,
-        unit="weights",
-        about="Weights flipped by a move; as for rewl.",
-    )
+    flips: int = most_flips()
     walkers: int = parameter(
         4,
         minimum=2,
@@ -119,13 +115,7 @@ class Parameters:
         stops=True,
         about="Wanted standard error of the tail volume of every trained network.",
     )
-    accuracy_error: float = parameter(
-        0.01,
-        above=0,
-        unit="fraction",
-        stops=True,
-        about="Wanted standard error of the interpolators' mean test accuracy.",
-    )
+    accuracy_error: float = wanted_accuracy_error()
 
 
 _LEAST_GROUPS = 5

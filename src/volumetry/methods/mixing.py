@@ -15,9 +15,24 @@ import numpy as np
 import xarray as xr
 
 from volumetry.chains.records import Mixture
+from volumetry.parameters import parameter
 from volumetry.runtime.netcdf import described as over
 from volumetry.systems.system import System
 from volumetry.weights.moves import Kind, Segment
+
+
+def most_flips():
+    """The parameter ``flips``, the same for every sampler that moves."""
+    return parameter(
+        3,
+        minimum=1,
+        odd=True,
+        unit="weights",
+        about="Most weights that a move flips; it flips one where that is better, and in small "
+        "layers. Odd, because an even number never changes the parity of the number of weights "
+        "-1, and fewer than there are; the default adapts to smaller networks.",
+    )
+
 
 _ANY = 0.05
 """Share of the moves that flip any weights, so that no mixture keeps states apart."""
@@ -58,7 +73,7 @@ class Proposals:
         everything = Segment("all", 0, system.space.size)
         segments = system.segments if len(system.segments) > 1 else (everything,)
         largest = max(segments, key=lambda segment: segment.size)
-        several = [Kind(largest, flips)] if flips <= largest.size else []
+        several = [Kind(largest, flips)] if 1 < flips <= largest.size else []
         wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
         kinds = tuple(dict.fromkeys(wanted))
         bulk = [k for k, kind in enumerate(kinds) if kind.segment == largest]

@@ -23,7 +23,6 @@ from volumetry.chains.records import NO_TESTS, Mixture, Population, Relaxed, Sch
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     BIAS,
-    FAMILIES,
     GOAL_FOUND,
     LINEAGES,
     VOLUME_ERROR,
@@ -32,7 +31,8 @@ from volumetry.estimate.criteria import (
     verdict,
 )
 from volumetry.estimate.populations import Populations, effective_families, effective_lineages
-from volumetry.methods.mixing import Proposals, made_of
+from volumetry.methods.mixing import Proposals, made_of, most_flips
+from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
 from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
@@ -43,7 +43,6 @@ from volumetry.systems.grid import Grid
 
 _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
-_ENOUGH_NATS = 0.05
 _ROUNDS = 2
 _MOST_STATES = 64
 
@@ -55,16 +54,9 @@ class Parameters:
     A *sweep* is n_weights / flips moves of one member, at least 300.
     """
 
-    flips: int = parameter(
-        3,
-        minimum=1,
-        odd=True,
-        unit="weights",
-        about="Weights flipped by a move; odd, because an even number never changes the parity of "
-        "the number of weights -1.",
-    )
+    flips: int = most_flips()
     members: int = parameter(
-        250,
+        100,
         minimum=10,
         maximum=1_000_000,
         unit="members",
@@ -82,33 +74,25 @@ class Parameters:
         "more means more temperatures.",
     )
     rung_sweeps: float = parameter(
-        0.2, above=0, unit="sweeps", about="Length of the relaxation at each temperature."
+        2.0, above=0, unit="sweeps", about="Length of the relaxation at each temperature."
     )
     final_sweeps: float = parameter(
         2.0, above=0, unit="sweeps", about="Length of the relaxation at the last temperature."
     )
     max_anneals: int = parameter(
-        8,
+        16,
         minimum=1,
         unit="anneals",
         stops=True,
         about="Most times that so many populations are annealed.",
     )
-    ln_v_error: float = parameter(
-        0.01,
-        above=0,
-        unit="fraction",
-        stops=True,
-        about="Wanted standard error of ln V, as a fraction of its size; 0.05 nats suffice in any "
-        "case.",
-    )
-    accuracy_error: float = parameter(
-        0.01,
-        above=0,
-        unit="fraction",
-        stops=True,
-        about="Wanted standard error of the interpolators' test accuracy.",
-    )
+    ln_v_error: float = wanted_ln_v_error()
+    accuracy_error: float = wanted_accuracy_error()
+
+    @property
+    def walkers(self) -> int:
+        """Members that could be relaxed at the same time."""
+        return self.populations * self.members
 
 
 @dataclass
@@ -155,7 +139,7 @@ def run(
         members at A = n.
     """
     system = Classification.over_correct(problem)
-    flips = system.space.flips(parameters.flips)
+    flips = system.space.flips(parameters.flips, Parameters.flips)
     proposals = Proposals.of(system, flips)
     anneals: list[_Anneal] = []
     progress = Progress("population_annealing", "anneals")
@@ -304,9 +288,7 @@ def _estimate(system: Classification, anneals: list[_Anneal]) -> Populations:
         np.concatenate([np.array(each.visits).swapaxes(0, 1) for each in anneals]),
         system.grid.coordinate,
         goal,
-        np.concatenate([each.relaxed.tests[:, goal].sum(axis=1) for each in anneals]),
-        np.concatenate([each.relaxed.test_sum[:, goal].sum(axis=1) for each in anneals]),
-        system.largest_score,
+        np.concatenate([each.relaxed.test_counts for each in anneals]),
     )
 
 
@@ -322,9 +304,8 @@ def _lineages(system: Classification, anneals: list[_Anneal]) -> np.ndarray:
         for own in codes.reshape(len(each.family), -1, codes.shape[1]):
             means.append(system.space.decode(own).mean(axis=0))
     means = np.array(means)
-    layers = (*system.problem.network.stages, *system.problem.network.linears)
-    ends = np.cumsum([layer.n_weights for layer in layers])
-    return np.array([effective_lineages(part) for part in np.split(means, ends[:-1], axis=1)]).T
+    by_layer = (means[:, s.first : s.first + s.size] for s in system.segments)
+    return np.array([effective_lineages(part) for part in by_layer]).T
 
 
 def _judge(
@@ -333,7 +314,7 @@ def _judge(
     """What a run has to show to count as converged."""
     n = system.grid.size - 1
     reached = np.flatnonzero(np.isfinite(found.log_p))[-1]
-    wanted = max(parameters.ln_v_error * abs(found.log_p[reached]), _ENOUGH_NATS)
+    wanted = nats_wanted(parameters.ln_v_error, found.log_p[reached])
     goal = GOAL_FOUND.judge(reached, n)
     if not goal.met:
         return [goal]
@@ -344,8 +325,7 @@ def _judge(
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
         BIAS.judge(found.bias, wanted),
-        FAMILIES.judge(_families(anneals).sum()),
-        LINEAGES.judge(lineages[slowest], layer=slowest),
+        LINEAGES.judge(lineages[slowest], layer=system.segments[slowest].name),
     ]
 
 
@@ -361,8 +341,10 @@ def _result(
     result = common_result(
         test_accuracy=found.accuracy,
         test_accuracy_stderr=found.accuracy_stderr,
+        test_accuracy_df=len(found.log_volumes) - 1,
         log_volume=found.log_volume if reached else np.nan,
         log_volume_stderr=found.log_volume_stderr if reached else np.nan,
+        log_volume_df=len(found.log_volumes) - 1,
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,
@@ -374,7 +356,13 @@ def _result(
     kept = fits[:: max(1, len(fits) // _MOST_STATES)][:_MOST_STATES]
     known = np.isfinite(found.log_p)
     return result.assign_coords(
-        A=over("A", np.arange(n + 1), "training examples classified correctly")
+        A=over("A", np.arange(n + 1), "training examples classified correctly"),
+        layer=over("layer", [s.name for s in system.segments], "layer whose weights are meant"),
+        test_correct=over(
+            "test_correct",
+            np.arange(system.largest_score + 1),
+            "test examples classified correctly",
+        ),
     ).assign(
         log_g=over("A", found.log_p + system.space.log_total, "ln density of states", "nat"),
         log_g_stderr=over(
@@ -388,6 +376,9 @@ def _result(
         families=over("population", _families(anneals), "effective families among the members"),
         lineages=over(
             ("population", "layer"), _lineages(system, anneals), "effective lineages of the weights"
+        ),
+        score_shares=over(
+            "test_correct", found.score_shares, "fraction of the interpolators with that score"
         ),
         state_correct=over("state", system.grid.coordinate[level[kept]], "A of the state"),
         state_weights=over(

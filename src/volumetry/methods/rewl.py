@@ -34,6 +34,8 @@ from volumetry.methods.flat_histogram.learn import learn
 from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_run
 from volumetry.methods.flat_histogram.settle import Settled, divide
+from volumetry.methods.mixing import most_flips
+from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
 from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
@@ -48,15 +50,7 @@ class Parameters:
     A *sweep* is n_weights / flips moves of one walker, at least 300.
     """
 
-    flips: int = parameter(
-        3,
-        minimum=1,
-        odd=True,
-        unit="weights",
-        about="Weights flipped by a move; odd, because an even number never changes the parity of "
-        "the number of weights -1, and fewer than there are; the default adapts to smaller "
-        "networks.",
-    )
+    flips: int = most_flips()
     walkers: int = parameter(
         4,
         minimum=2,
@@ -119,24 +113,8 @@ class Parameters:
     max_blocks: int = parameter(
         400, minimum=1, unit="blocks", stops=True, about="Most blocks of production."
     )
-    ln_v_error: float = parameter(
-        0.01,
-        above=0,
-        unit="fraction",
-        stops=True,
-        about="Wanted standard error of ln V, as a fraction of its size; 0.05 nats suffice in any "
-        "case.",
-    )
-    accuracy_error: float = parameter(
-        0.01,
-        above=0,
-        unit="fraction",
-        stops=True,
-        about="Wanted standard error of the interpolators' test accuracy.",
-    )
-
-
-_ENOUGH_NATS = 0.05
+    ln_v_error: float = wanted_ln_v_error()
+    accuracy_error: float = wanted_accuracy_error()
 
 
 def run(
@@ -201,7 +179,7 @@ def _judge(parameters: Parameters, production: Production) -> list[Criterion]:
     judged at the highest A that was.
     """
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
-    wanted = max(parameters.ln_v_error * abs(production.log_p[top]), _ENOUGH_NATS)
+    wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     return [
         VOLUME_ERROR.judge(production.stderr()[top], wanted),
         ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),

@@ -5,3 +5,4 @@ They are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart wit
 
 INK, GREY, BLUE, ORANGE = "#222222", "#767676", "#0072B2", "#E69F00"
 VERMILION, GREEN, PINK = "#D55E00", "#009E73", "#CC79A7"
+BROWN = "#7A5C2E"

@@ -11,7 +11,7 @@ from importlib import import_module
 from volumetry.errors import ConfigError
 from volumetry.methods import costs
 from volumetry.networks.architecture import Network
-from volumetry.study.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION
+from volumetry.study.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
 TRAINED, GUESSED, SAMPLED, EXACT = "trained", "guessed", "sampled", "exact"
 """Kinds of samplers: by gradients, by uniform draws, by Markov chains, by listing all weights."""
@@ -119,6 +119,17 @@ METHODS: dict[str, Method] = {
             colour=INK,
             shape="cross",
             memory=costs.chain_bytes,
+            devices=("cpu", "cuda"),
+        ),
+        Method(
+            name="population_annealing",
+            module="volumetry.methods.population_annealing",
+            about="Populations cooled from uniform draws to fits, copied and dropped by weight.",
+            kind=SAMPLED,
+            label="Random interpolator (population annealing)",
+            colour=BROWN,
+            shape="triangle-down",
+            memory=costs.population_bytes,
             devices=("cpu", "cuda"),
         ),
         Method(

@@ -87,9 +87,10 @@ class Settings:
     device: str = parameter(
         "auto",
         choices=("auto", "cpu", "cuda"),
-        about="Where samplers compute. cuda is for rewl and joint, with the same result, and for "
-        "gd, sgd and sam, with other rounding; auto takes a CUDA GPU for rewl and joint, where "
-        "there is one and walkers is at least 32. The other samplers use the CPU.",
+        about="Where samplers compute. cuda is for rewl, population_annealing and joint, with the "
+        "same result, and for gd, sgd and sam, with other rounding; auto takes a CUDA GPU for the "
+        "first three, where there is one and at least 32 walkers for it. The other samplers use "
+        "the CPU.",
     )
     checkpoint_seconds: float = parameter(
         60.0,
