@@ -292,7 +292,7 @@ def test_parameters_have_the_type_they_are_declared_with(sampler):
 def test_every_key_stands_in_a_table_with_its_rules():
     table = README.partition("<!-- table: parameters -->")[2]
     for row in (
-        "| `flips` | integer from 1 | weights | `3` | Weights flipped by a move; odd, because",
+        "| `flips` | integer from 1 | weights | `3` | Most weights that a move flips; it",
         "| `flatness` | number above 0 below 1 | fraction | `0.8` | Least visits over",
         "| `learning_rate` | number above 0 |  | `0.0001` | Step size of Adam",
         "| `selection` | `first_fit`, `final`, `best_validation` |  | `best_validation` | The",

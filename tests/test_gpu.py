@@ -125,9 +125,9 @@ class Case:
         assert np.array_equal(self.cpu.positions(), self.gpu.positions())
         for r, buffers in enumerate(self.cpu._buffers):
             replicas = slice(3 * r, 3 * r + 3)
-            self.check_values(buffers.states, self.gpu._values, replicas, self.n)
+            self.check_values(buffers.states, self.gpu.on.values, replicas, self.n)
             if self.system.levels.bins > 1:
-                self.check_values(buffers.test_states, self.gpu._test_values, replicas, N_TEST)
+                self.check_values(buffers.test_states, self.gpu.on.test_values, replicas, N_TEST)
 
     def check_values(self, states, values, replicas, n):
         """Current values, whichever side they are on."""

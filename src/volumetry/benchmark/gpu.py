@@ -96,7 +96,7 @@ def measure(design: Design, device: str = "cuda", **program) -> xr.Dataset:
     found = rates([walk.move for walk in walks], design.seconds, design.repetitions)
     found *= np.array(design.walkers)[:, np.newaxis]
     bandwidth = copy_bandwidth(device, design.bandwidth[-1])
-    each = bytes_per_move(network, walks[0].chains.train.width)
+    each = bytes_per_move(network, walks[0].chains.on.train.width)
     return xr.Dataset(
         {
             "gpu_moves_per_second": (

@@ -34,10 +34,7 @@ def run_windows(
 ):
     """The moves of one round: a program for each window of each set, set by set.
 
-    Args:
-        first_place: place that its streams give to the first window of the first set.
-        MIXED: how many kinds of moves there are.
-        FLIPS: the numbers of flips that they have.
+    Its streams count places from ``first_place`` on; moves are of MIXED kinds, which flip FLIPS.
     """
     place = tl.program_id(0)
     walker_set = place // n_windows
@@ -48,20 +45,18 @@ def run_windows(
     test_values = state_of(test_values, walker, 0, NET)
     log_weight = windows.log_weight + place.to(tl.int64) * n_levels
     visits = tally.visits + place.to(tl.int64) * n_levels
-    changes = tally.changes + place.to(tl.int64) * n_levels
     low = tl.load(windows.low + place).to(tl.int32)
     ln_f = tl.load(windows.ln_f + place)
     interval = tl.load(windows.interval + place)
     seed = tl.load(seed)
-    # 64 bits, whatever the type of a small argument.
     own = tl.cast(first_place, tl.int64) + place
     kinds = windows.mixture.kinds
-    until = windows.mixture.until + w * MIXED
     level = tl.load(walkers.level + walker).to(tl.int32)
     counter = walkers.step + walker_set * (1 + n_windows) + 1 + w
     first = tl.load(counter)
     last = first + tl.load(moves + w)
     for step in range(first, last):
+        until = windows.mixture.until + w * MIXED
         kind = draw_kind(seed, stream(KINDS, own), step, until, MIXED)
         start = tl.load(kinds + 3 * kind).to(tl.int32)
         size = tl.load(kinds + 3 * kind + 1).to(tl.int32)
@@ -82,7 +77,7 @@ def run_windows(
                     log_weight,
                     low,
                     level,
-                    changes,
+                    tally.changes + place.to(tl.int64) * n_levels,
                     tally.accepted + place * MIXED + kind,
                     LEVELS,
                     NET,

@@ -20,20 +20,6 @@ from volumetry.runtime.netcdf import described as over
 from volumetry.systems.system import System
 from volumetry.weights.moves import Kind, Segment
 
-
-def most_flips():
-    """The parameter ``flips``, the same for every sampler that moves."""
-    return parameter(
-        3,
-        minimum=1,
-        odd=True,
-        unit="weights",
-        about="Most weights that a move flips; it flips one where that is better, and in small "
-        "layers. Odd, because an even number never changes the parity of the number of weights "
-        "-1, and fewer than there are; the default adapts to smaller networks.",
-    )
-
-
 _ANY = 0.05
 """Share of the moves that flip any weights, so that no mixture keeps states apart."""
 
@@ -46,6 +32,19 @@ _SMALL = 0.25
 _WORTH = 0.01
 """A segment gets less of the work if its weights, relative to the bulk's, are renewed at a rate
 below this: within a hundred sweeps or so, the length of a run, hardly once."""
+
+
+def most_flips():
+    """The parameter ``flips``, the same for every sampler that moves."""
+    return parameter(
+        3,
+        minimum=1,
+        odd=True,
+        unit="weights",
+        about="Most weights that a move flips; it flips one where that is better, and in small "
+        "layers. Odd, because an even number never changes the parity of the number of weights "
+        "-1, and fewer than there are; the default adapts to smaller networks.",
+    )
 
 
 @dataclass(frozen=True)
