@@ -32,10 +32,7 @@ def run_windows(
     FLIPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The moves of one round: a program for each window of each set, set by set.
-
-    Its streams count places from ``first_place`` on; moves are of MIXED kinds, which flip FLIPS.
-    """
+    """The moves of one round: a program for each window, whose streams follow ``first_place``."""
     place = tl.program_id(0)
     walker_set = place // n_windows
     w = place % n_windows
