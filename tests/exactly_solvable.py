@@ -248,8 +248,8 @@ def convolution_of_pixels(pairs: int, channels: int, rows: int = 3, spare: int =
 
         p_0 = (1 + Pr[S_(F - k) = 0]) / 2    and    p_1 = (1 - Pr[S_k = 0]) / 2.
 
-    Where k = F, class 0 has no features and is right for certain, but k = F - 1 gives little of
-    that.
+    Where k = F, class 0 has no features and is right for certain; k = F - 1 gives little of that,
+    so nothing leads there. Two channels leave a chance to meet it where A is low, three none.
     """
     relevant = 3 * rows * channels
     k = np.arange(relevant + 1)
