@@ -71,21 +71,19 @@ class Populations:
 
     @cached_property
     def log_p_stderr(self) -> np.ndarray:
-        """Delete-one-population errors of ``log_p``: (levels,), nats."""
-        return jackknife_stderr(np.array([_log_mean(kept) for kept in _without_one(self.each)]))
+        """Delete-one-population errors of ``log_p``: (levels,), nats; NaN where one alone was."""
+        return _jackknife([_log_mean(kept) for kept in _without_one(self.each)])
 
     @cached_property
     def log_volume_stderr(self) -> float:
         """Delete-one-population error of ``log_volume``, nats."""
-        return float(
-            jackknife_stderr(np.array([_log_mean(k) for k in _without_one(self.log_volumes)]))
-        )
+        return float(_jackknife([_log_mean(kept) for kept in _without_one(self.log_volumes)]))
 
     @cached_property
     def accuracy_stderr(self) -> float:
         """Delete-one-population error of ``accuracy``."""
         kept = zip(_without_one(self.log_volumes), _without_one(self._test_counts))
-        return float(jackknife_stderr(np.array([_mean(_weighted(*part)) for part in kept])))
+        return float(_jackknife([_mean(_weighted(*part)) for part in kept]))
 
     @cached_property
     def bias(self) -> float:
@@ -106,6 +104,11 @@ def _log_mean(values: np.ndarray) -> np.ndarray:
 def _without_one(values: np.ndarray) -> np.ndarray:
     """All but one along the first axis, for each: (P, P - 1, ...)."""
     return np.array([np.delete(values, one, axis=0) for one in range(len(values))])
+
+
+def _jackknife(replicates: list) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # levels that were not met
+        return jackknife_stderr(np.array(replicates))
 
 
 def _weighted(log_volumes: np.ndarray, test_counts: np.ndarray) -> np.ndarray:

@@ -44,6 +44,7 @@ from volumetry.systems.grid import Grid
 _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
 _ROUNDS = 2
+_ANNEALS_WITHOUT_GOAL = 2
 _MOST_STATES = 64
 
 
@@ -155,7 +156,8 @@ def run(
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
-            if not said or len(anneals) == parameters.max_anneals:
+            lost = not criteria[0].met and len(anneals) == _ANNEALS_WITHOUT_GOAL
+            if not said or lost or len(anneals) == parameters.max_anneals:
                 break
     return _result(system, chains.moves, anneals, found, criteria)
 

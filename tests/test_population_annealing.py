@@ -1,0 +1,154 @@
+"""population_annealing against exhaustive enumeration, closed forms, and itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from enumeration import random_problem
+from exactly_solvable import perceptron_of_blocks
+from scipy import stats
+
+from volumetry.estimate.populations import Populations, effective_families, effective_lineages
+from volumetry.methods import enumeration
+from volumetry.methods import population_annealing as annealing
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.population_annealing import Parameters
+
+QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2)
+PROBLEMS = 60
+
+
+def normal_score(estimate, name, exact):
+    """The standard normal deviate that is as rare as the error of a result."""
+    error = (float(estimate[name]) - exact) / float(estimate[f"{name}_stderr"])
+    return stats.norm.ppf(stats.t.cdf(error, float(estimate[f"{name}_df"])))
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """(exact, estimated) for every problem that some weights fit, but not all."""
+    found = []
+    for number in range(PROBLEMS):
+        problem = random_problem(number)
+        exact = enumeration.run(problem, EnumerateParameters())
+        if np.isfinite(exact.log_volume) and exact.log_volume < -0.1:
+            found.append((exact, annealing.run(problem, QUICK, 200 + number)))
+    return found
+
+
+def test_log_volumes_agree_with_enumeration_within_their_errors(compared):
+    z = np.array([normal_score(found, "log_volume", float(e.log_volume)) for e, found in compared])
+    assert len(z) >= 12
+    assert np.abs(z).max() < 3.5
+    assert 0.3 < np.mean(z**2) < 2.0
+
+
+def test_accuracies_agree_with_enumeration_within_their_errors(compared):
+    known = [(e, found) for e, found in compared if float(found.test_accuracy_stderr) > 1e-9]
+    z = np.array(
+        [normal_score(found, "test_accuracy", float(e.test_accuracy)) for e, found in known]
+    )
+    assert len(z) >= 8
+    assert np.abs(z).max() < 3.5
+    for exact, found in compared:
+        assert float(found.score_shares.sum()) == pytest.approx(1)
+        assert found.test_accuracy == pytest.approx(float(exact.test_accuracy), abs=0.1)
+
+
+def test_density_of_states_agrees_with_enumeration(compared):
+    for exact, found in compared:
+        reachable = np.isfinite(exact.log_g.values)
+        assert not np.isfinite(found.log_g.values[~reachable]).any()
+        common = np.isfinite(found.log_g.values)
+        error = (found.log_g - exact.log_g).values[common]
+        assert (
+            np.abs(error / found.log_g_stderr.values[common]).max() < 12
+        )  # three degrees of freedom
+
+
+def test_a_problem_of_ten_bits_a_dozen_times_over():
+    solved = perceptron_of_blocks(60, 5, 2)
+    assert solved.log_p[-1] < -40
+    found = annealing.run(solved.problem, replace(QUICK, members=100), 3)
+    assert found.converged, found.attrs["verdict"]
+    assert abs(normal_score(found, "log_volume", solved.log_p[-1])) < 3
+    assert abs(float(found.log_volume) - solved.log_p[-1]) < 1
+
+
+def test_results_do_not_depend_on_threads():
+    problem = random_problem(6)
+    one, two = (annealing.run(problem, QUICK, 5, threads=threads) for threads in (1, 2))
+    assert one.identical(two)
+
+
+def test_what_no_weights_fit_is_not_converged_and_says_so():
+    problem = random_problem(1)
+    found = annealing.run(problem, QUICK, 5)
+    assert not found.converged and np.isnan(found.log_volume)
+    assert "no weight setting with A = n = 9 was found" in found.attrs["verdict"]
+    assert np.isfinite(found.log_g.values).any()
+
+
+def test_interpolators_fit(compared):
+    for _, found in compared:
+        assert (found.state_correct.values == found.sizes["A"] - 1).all()
+
+
+# ---- its parts ----------------------------------------------------------------------------------
+
+
+def test_resampling_copies_by_weight():
+    rng = np.random.default_rng(1)
+    log_w = rng.normal(size=(3, 50))
+    log_z, parents = annealing._resample(log_w, rng)
+    assert np.allclose(log_z, np.log(np.exp(log_w).mean(axis=1)))
+    for p in range(3):
+        copies = np.bincount(parents[p] - 50 * p, minlength=50)
+        expected = 50 * np.exp(log_w[p]) / np.exp(log_w[p]).sum()
+        assert (np.abs(copies - expected) < 1).all()
+
+
+def test_a_step_leaves_the_effective_share_that_is_wanted():
+    at = np.random.default_rng(2).integers(0, 40, (3, 200))
+    step = annealing._step(at, 0.6)
+    weight = np.exp(step * at)
+    left = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / 200
+    assert left.mean() == pytest.approx(0.6, abs=1e-6)
+    assert annealing._step(np.full((3, 9), 4), 0.6) == 1.0  # all alike: as far as may be
+
+
+def test_perfect_histograms_give_the_density_of_states():
+    """A binomial density: every rung has exactly the shares that it should."""
+    a = np.arange(11)
+    log_p = stats.binom.logpmf(a, 10, 0.3)
+    beta = np.array([0.0, 1.0, 3.0])
+    weight = np.exp(log_p + beta[:, None] * a)
+    log_z = np.log(weight.sum(axis=1))
+    visits = np.tile(weight / weight.sum(axis=1, keepdims=True), (4, 1, 1))
+    counts = np.zeros((4, 6), int)
+    counts[:, 3], counts[0, 5] = 2, 2
+    found = Populations(beta, np.tile(log_z, (4, 1)), visits, a, a == 10, counts)
+    assert np.allclose(found.log_p, log_p)
+    assert found.log_volume == pytest.approx(log_p[-1]) and found.log_volume_stderr < 1e-9
+    assert found.accuracy == pytest.approx((3 * 0.6 + 0.8) / 4) and found.bias < 1e-9
+
+
+def test_populations_are_averaged_by_volume():
+    a = np.arange(2)
+    visits = np.ones((2, 1, 2))
+    visits[1, 0] = [7, 1]
+    counts = np.array([[0, 4], [4, 0]])
+    found = Populations(np.zeros(1), np.zeros((2, 1)), visits, a, a == 1, counts)
+    assert found.log_volume == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
+    assert found.accuracy == pytest.approx(0.5 / (0.5 + 0.125))
+    spread = np.log(4) / np.sqrt(2)
+    assert found.bias == pytest.approx(spread**2 / 4)
+
+
+def test_families_and_lineages_count_what_is_independent():
+    assert effective_families(np.array([3, 3, 3, 3])) == 1
+    assert effective_families(np.arange(7)) == pytest.approx(7)
+    rng = np.random.default_rng(0)
+    kernels = rng.choice([-1.0, 1.0], (4, 5, 4000))  # five lineages in each of four populations
+    assert np.allclose(effective_lineages(kernels.mean(axis=1)), 5, rtol=0.1)
+    assert np.allclose(effective_lineages(kernels[:, 0]), 1)
