@@ -98,19 +98,18 @@ def step_start(log_volume: xr.DataArray) -> xr.DataArray:
     """
     there = log_volume.notnull().any("replicate")
     sizes = there["n"].where(there, 0).transpose(*there.dims)
-    axis = there.get_axis_num("n")
-    reached = sizes.copy(data=np.maximum.accumulate(sizes.values, axis))
+    reached = sizes.copy(data=np.maximum.accumulate(sizes.values, there.dims.index("n")))
     return reached.shift(n=1, fill_value=0).where(there)
 
 
 def at_start(values: xr.DataArray, start: xr.DataArray, at_zero: float = np.nan) -> xr.DataArray:
     """What stands at the lower end of each step, at its upper end; ``at_zero`` where that is 0."""
     sizes = values["n"].values
-    place = np.searchsorted(sizes, start.where(start > 0, sizes[0]))
-    place = start.copy(data=place).broadcast_like(values).transpose(*values.dims)
-    found = np.take_along_axis(values.values, place.values, values.get_axis_num("n"))
-    found = values.copy(data=found)
-    return found.where(start > 0, at_zero).where(start.notnull()).transpose(*values.dims)
+    place = start.copy(data=np.searchsorted(sizes, start.where(start > 0, sizes[0])))
+    place = place.broadcast_like(values).transpose(*values.dims)
+    taken = np.take_along_axis(values.values, place.values, values.dims.index("n"))
+    found = values.copy(data=taken).where(start > 0, at_zero)
+    return found.where(start.notnull()).transpose(*values.dims)
 
 
 def log_volume_slope(
