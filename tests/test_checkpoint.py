@@ -26,6 +26,7 @@ SMALL = {
     "guess_and_check": {"hits": 10_000, "max_guesses": 60_000},
     "enumerate": {"max_weights": 20},
     "rewl": {"rung_sweeps": 0.2, "learning_sweeps": 6, "min_blocks": 4, "max_blocks": 8},
+    "population_annealing": {"members": 12, "max_anneals": 3, "ln_v_error": 1e-6},
     "joint": {"rung_sweeps": 0.2, "min_blocks": 4, "max_blocks": 8},
 }
 
@@ -106,6 +107,7 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sou
     [
         ("rewl", {"max_blocks": 5}),
         ("joint", {"max_blocks": 5}),
+        ("population_annealing", {"max_anneals": 2}),
         ("guess_and_check", {"max_guesses": 10_000}),
         ("gd", {"max_epochs": 4}),
     ],
@@ -120,7 +122,7 @@ def test_a_finished_run_is_extended_and_cut(sampler, less, problem, sources, tmp
     assert same_bytes(go(**less), short, tmp_path)
     size = (tmp_path / "job.records").stat().st_size
     assert same_bytes(go(), long, tmp_path)
-    if sampler in ("rewl", "joint"):
+    if sampler in ("rewl", "joint", "population_annealing"):
         assert (tmp_path / "job.records").stat().st_size > size
     assert same_bytes(go(**less), short, tmp_path)
 
@@ -332,6 +334,7 @@ LONG = {
     "guess_and_check": {"hits": 10**9, "max_guesses": 1_000_000},
     "enumerate": {"max_weights": 30},
     "rewl": {"min_blocks": 150, "max_blocks": 150, "block_sweeps": 20},
+    "population_annealing": {"rung_sweeps": 100, "max_anneals": 3, "ln_v_error": 1e-6},
     "joint": {"min_blocks": 60, "max_blocks": 60, "block_sweeps": 20},
 }
 

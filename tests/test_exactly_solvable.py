@@ -24,6 +24,7 @@ from repository import ROOT
 from scipy import stats
 
 from volumetry.methods import enumeration, joint, rewl, training
+from volumetry.methods import population_annealing as annealing
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.joint import Parameters as JointParameters
 from volumetry.methods.rewl import Parameters as RewlParameters
@@ -31,11 +32,13 @@ from volumetry.networks.forward import predict
 
 DEFAULT_STUDY = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["samplers"]
 STUDIED = RewlParameters(**DEFAULT_STUDY["rewl"])
+ANNEALED = annealing.Parameters(**DEFAULT_STUDY["population_annealing"])
 GD = training.GdParameters(learning_rate=0.001, networks=3, selection="final")
 
 # On the hard problems each of these has to be right within its errors, or say it is not converged.
 VOLUME_SAMPLERS = {
     "rewl": lambda problem, seed: rewl.run(problem, STUDIED, seed, threads=2),
+    "population_annealing": lambda problem, seed: annealing.run(problem, ANNEALED, seed, threads=2),
 }
 
 SEEDS = 10  # of each hard problem

@@ -13,6 +13,7 @@ the temperatures of all.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -44,7 +45,20 @@ from volumetry.systems.grid import Grid
 _LARGEST_BETA = 40.0
 _LEAST_SWEEP = 300
 _ROUNDS = 2
+"""Of a rung: the level is looked at after each."""
+
+_MOST = 0.5
+"""Share of the members at the goal, or at the highest level there is, that ends an anneal."""
+
+_IDLE_RUNGS = 4
+"""With most members at the highest level, and none above."""
+
 _ANNEALS_WITHOUT_GOAL = 2
+"""After so many the goal counts as not found."""
+
+_FINAL_TESTS = 8
+"""Test evaluations of each member at the end, where they are cheap."""
+
 _MOST_STATES = 64
 
 
@@ -96,25 +110,48 @@ class Parameters:
         return self.populations * self.members
 
 
-@dataclass
-class _Anneal:
-    """Populations that went from beta = 0 to the goal, side by side.
+class _Setting(NamedTuple):
+    """What all anneals of a run share.
 
     Attributes:
-        beta: of each rung.
-        log_z: of each rung, (P,): ln Z(beta) / Z(0).
-        visits: of each rung, (P, levels).
-        made: of each rung, (2, K): moves of each kind proposed, and accepted.
-        family: int (P, members): founder of each member, at the end.
-        relaxed: the last rung.
+        sweep: moves of a sweep.
     """
 
+    chains: RecordedChains
+    parameters: Parameters
+    proposals: Proposals
+    seed: int
+    sweep: int
+
+    @property
+    def grid(self) -> Grid:
+        """The levels."""
+        return self.chains.system.grid
+
+
+@dataclass
+class _Anneal:
+    """Populations that go from beta = 0 to the goal, side by side.
+
+    Attributes:
+        family: int (P, members): founder of each member.
+        log_z: (P,): ln Z(beta) / Z(0) at the last rung.
+        beta: of each rung.
+        log_zs: of each rung, (P,).
+        visits: of each rung, (P, levels).
+        made: (2, 1, K): moves of each kind on the last rung, proposed and accepted.
+        population: after the last rung.
+        test_counts: (P, N + 1): of members that fit.
+    """
+
+    family: np.ndarray
+    log_z: np.ndarray
+    made: np.ndarray
+    population: Population
     beta: list[float] = field(default_factory=list)
-    log_z: list[np.ndarray] = field(default_factory=list)
+    log_zs: list[np.ndarray] = field(default_factory=list)
     visits: list[np.ndarray] = field(default_factory=list)
-    made: list[np.ndarray] = field(default_factory=list)
-    family: np.ndarray | None = None
-    relaxed: Relaxed | None = None
+    test_counts: np.ndarray | None = None
 
 
 def run(
@@ -140,17 +177,19 @@ def run(
         members at A = n.
     """
     system = Classification.over_correct(problem)
-    flips = system.space.flips(parameters.flips, Parameters.flips)
-    proposals = Proposals.of(system, flips)
+    space = system.space
+    flips = space.flips(parameters.flips, Parameters.flips)
     anneals: list[_Anneal] = []
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
         chains = RecordedChains(
             open_chains(system, flips, 1, seed, pool, device), checkpoint or Checkpoint()
         )
+        sweep = max(_LEAST_SWEEP, space.size // flips)
+        setting = _Setting(chains, parameters, Proposals.of(system, flips), seed, sweep)
         while True:
             betas = anneals[0].beta if anneals else None
-            anneals.append(_anneal(chains, parameters, proposals, seed, len(anneals), betas))
+            anneals.append(_anneal(setting, len(anneals), betas))
             found = _estimate(system, anneals)
             criteria = _judge(parameters, system, anneals, found)
             said = complaints(criteria)
@@ -162,86 +201,71 @@ def run(
     return _result(system, chains.moves, anneals, found, criteria)
 
 
-def _anneal(
-    chains: RecordedChains,
-    parameters: Parameters,
-    proposals: Proposals,
-    seed: int,
-    number: int,
-    betas: list[float] | None,
-) -> _Anneal:
+def _anneal(setting: _Setting, number: int, betas: list[float] | None) -> _Anneal:
     """Anneal populations; through the temperatures given, or through those that they need."""
-    grid, groups, members = chains.system.grid, parameters.populations, parameters.members
+    grid, parameters = setting.grid, setting.parameters
+    groups, members = parameters.populations, parameters.members
     count = groups * members
-    rng = np.random.default_rng([seed, number])
-    sweep = max(_LEAST_SWEEP, chains.system.space.size // parameters.flips)
-    moves = chains.system.space.moves(int(parameters.rung_sweeps * sweep / _ROUNDS))
-    population = chains.populate(number * count, count)
-    done = _Anneal(family=np.tile(np.arange(members), (groups, 1)))
-    visits = np.zeros((groups, grid.size), np.int64)
-    np.add.at(visits, (np.arange(count) // members, population.level), 1)
-    done.beta, done.log_z, done.visits = [0.0], [np.zeros(groups)], [visits]
+    rng = np.random.default_rng([setting.seed, number])
     progress = Progress(f"population_annealing, anneal {number + 1}", "units of beta")
-    made = proposals.none_made(1)
-    highest, stuck = 0, 0
+    done = _Anneal(
+        np.tile(np.arange(members), (groups, 1)),
+        np.zeros(groups),
+        setting.proposals.none_made(1),
+        setting.chains.populate(number * count, count),
+    )
+    beta, parents, idle = 0.0, np.arange(count).reshape(groups, members), 0
     while True:
-        at = grid.coordinate[population.level].reshape(groups, members)
-        if betas is None:
-            beta = done.beta[-1] + _step(at, parameters.overlap)
-        else:
-            beta = betas[len(done.beta)]
-        log_w = (beta - done.beta[-1]) * at
-        log_z, parents = _resample(log_w, rng)
-        window = _window(grid, beta, proposals.mix(made))
-        relaxed = chains.relax(population, parents.ravel(), window, _ROUNDS, moves, groups)
-        made = made_of(relaxed)[:, None]
-        done.made.append(made[:, 0])
-        population = relaxed.population
+        highest = grid.coordinate[done.population.level].max()
+        _relax(setting, done, beta, parents, _ROUNDS, parameters.rung_sweeps)
+        at = grid.coordinate[done.population.level].reshape(groups, members)
+        progress.update(beta, _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {at.mean():.1f}")
+        # Where most are at the highest coordinate that any can reach, nothing more will come.
+        idle = idle + 1 if np.mean(at == at.max()) > _MOST and at.max() <= highest else 0
+        fit = grid.goal[done.population.level].mean() > _MOST
+        arrived = fit or idle == _IDLE_RUNGS or beta >= _LARGEST_BETA
+        if len(done.beta) == len(betas) if betas else arrived:
+            break
+        step = betas[len(done.beta)] - beta if betas else _step(at, parameters.overlap)
+        beta += step
+        log_mean, parents = _resample(step * at, rng)
+        done.log_z = done.log_z + log_mean
         local = parents - members * np.arange(groups)[:, None]
         done.family = np.take_along_axis(done.family, local, axis=1)
-        done.beta.append(beta)
-        done.log_z.append(done.log_z[-1] + log_z)
-        done.visits.append(relaxed.visits)
-        a = grid.coordinate[population.level]
-        progress.update(beta, _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {a.mean():.1f}")
-        if betas is not None:
-            last = len(done.beta) == len(betas)
-        else:
-            stuck = stuck + 1 if a.max() == highest else 0
-            highest = max(highest, int(a.max()))
-            most = (a == highest).mean() > 0.5
-            at_goal = grid.goal[population.level].mean() > 0.5
-            last = at_goal or (most and stuck > 3) or beta >= _LARGEST_BETA
-        if last:
-            _finish(chains, parameters, sweep, done, population, proposals.mix(made))
-            return done
-
-
-def _finish(
-    chains: RecordedChains,
-    parameters: Parameters,
-    sweep: int,
-    done: _Anneal,
-    population: Population,
-    mixture: Mixture,
-) -> None:
-    """Relax at the last temperature, with tests; its visits join those of the last rung."""
-    grid = chains.system.grid
-    rounds = max(1, 8 // chains.system.tests_every)
-    moves = chains.system.space.moves(int(parameters.final_sweeps * sweep / rounds))
-    parents = np.arange(len(population.level))
     goal = int(np.flatnonzero(grid.goal)[0])
-    relaxed = chains.relax(
-        population,
-        parents,
-        _window(grid, done.beta[-1], mixture),
-        rounds,
-        moves,
-        parameters.populations,
-        Schedule(low=goal) if grid.goal.any() else NO_TESTS,
+    rounds = max(1, _FINAL_TESTS // setting.chains.system.tests_every)
+    tests = Schedule(low=goal)
+    everybody = np.arange(count)
+    relaxed = _relax(setting, done, beta, everybody, rounds, parameters.final_sweeps, tests)
+    done.test_counts = relaxed.test_counts
+    return done
+
+
+def _relax(
+    setting: _Setting,
+    done: _Anneal,
+    beta: float,
+    parents: np.ndarray,
+    rounds: int,
+    sweeps: float,
+    tests: Schedule = NO_TESTS,
+) -> Relaxed:
+    """Relax the population as another rung, or more on the last one if that has the same beta."""
+    space = setting.chains.system.space
+    moves = space.moves(int(sweeps * setting.sweep / rounds))
+    window = _window(setting.grid, beta, setting.proposals.mix(done.made))
+    groups = setting.parameters.populations
+    relaxed = setting.chains.relax(
+        done.population, parents.ravel(), window, rounds, moves, groups, tests
     )
-    done.visits[-1] = done.visits[-1] + relaxed.visits
-    done.relaxed = relaxed
+    done.population, done.made = relaxed.population, made_of(relaxed)[:, None]
+    if done.beta and done.beta[-1] == beta:
+        done.visits[-1] = done.visits[-1] + relaxed.visits
+    else:
+        done.beta.append(beta)
+        done.log_zs.append(done.log_z)
+        done.visits.append(relaxed.visits)
+    return relaxed
 
 
 def _window(grid: Grid, beta: float, mixture: Mixture) -> Windows:
@@ -286,11 +310,11 @@ def _estimate(system: Classification, anneals: list[_Anneal]) -> Populations:
     goal = system.grid.goal
     return Populations(
         np.array(anneals[0].beta),
-        np.concatenate([np.array(each.log_z).T for each in anneals]),
+        np.concatenate([np.array(each.log_zs).T for each in anneals]),
         np.concatenate([np.array(each.visits).swapaxes(0, 1) for each in anneals]),
         system.grid.coordinate,
         goal,
-        np.concatenate([each.relaxed.test_counts for each in anneals]),
+        np.concatenate([each.test_counts for each in anneals]),
     )
 
 
@@ -302,7 +326,7 @@ def _lineages(system: Classification, anneals: list[_Anneal]) -> np.ndarray:
     """Effective lineages by population and layer."""
     means = []
     for each in anneals:
-        codes = each.relaxed.population.codes
+        codes = each.population.codes
         for own in codes.reshape(len(each.family), -1, codes.shape[1]):
             means.append(system.space.decode(own).mean(axis=0))
     means = np.array(means)
@@ -352,8 +376,8 @@ def _result(
         moves=moves,
         guesses=sum(each.family.size for each in anneals),
     )
-    codes = np.concatenate([each.relaxed.population.codes for each in anneals])
-    level = np.concatenate([each.relaxed.population.level for each in anneals])
+    codes = np.concatenate([each.population.codes for each in anneals])
+    level = np.concatenate([each.population.level for each in anneals])
     fits = np.flatnonzero(system.grid.goal[level])
     kept = fits[:: max(1, len(fits) // _MOST_STATES)][:_MOST_STATES]
     known = np.isfinite(found.log_p)
