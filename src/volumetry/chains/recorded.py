@@ -90,17 +90,18 @@ class RecordedChains:
         moves: int,
         groups: int,
         tests: Schedule = NO_TESTS,
+        keep: bool = False,
     ) -> Relaxed:
         """As ``Chains.relax``, or as the checkpoint recalls it.
 
-        Of the weights of members, those of the last step alone are recalled. They are all that the
-        next one needs.
+        Of the weights of members, those of the last step alone are recalled, which are all that the
+        next one needs: wrong ones after a step that others followed, unless it is one to ``keep``.
         """
         self.moves += rounds * moves * len(parents)
         record = self._checkpoint.recall()
         if record is not None:
             after = population._replace(
-                codes=self._checkpoint.state["codes"],
+                codes=record.pop("codes", self._checkpoint.state["codes"]),
                 level=record.pop("level"),
                 step=population.step + rounds * moves,
             )
@@ -108,6 +109,8 @@ class RecordedChains:
         found = self._chains.relax(population, parents, window, rounds, moves, groups, tests)
         counted = found._asdict() | {"level": found.population.level}
         del counted["population"]
+        if keep:
+            counted["codes"] = found.population.codes
         self._checkpoint.add(lambda: counted, lambda: {"codes": found.population.codes})
         return found
 

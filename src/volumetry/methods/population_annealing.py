@@ -256,7 +256,14 @@ def _relax(
     window = _window(setting.grid, beta, setting.proposals.mix(done.made))
     groups = setting.parameters.populations
     relaxed = setting.chains.relax(
-        done.population, parents.ravel(), window, rounds, moves, groups, tests
+        done.population,
+        parents.ravel(),
+        window,
+        rounds,
+        moves,
+        groups,
+        tests,
+        keep=tests != NO_TESTS,
     )
     done.population, done.made = relaxed.population, made_of(relaxed)[:, None]
     if done.beta and done.beta[-1] == beta:
