@@ -32,7 +32,7 @@ from volumetry.networks.forward import predict
 
 DEFAULT_STUDY = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["samplers"]
 STUDIED = RewlParameters(**DEFAULT_STUDY["rewl"])
-ANNEALED = annealing.Parameters(**DEFAULT_STUDY["population_annealing"])
+ANNEALED = annealing.Parameters(ln_v_error=0.02, accuracy_error=0.02)
 GD = training.GdParameters(learning_rate=0.001, networks=3, selection="final")
 
 # On the hard problems each of these has to be right within its errors, or say it is not converged.
