@@ -88,7 +88,7 @@ def test_a_free_walk_accepts_every_move_and_counts_right(with_test):
     walk = moves.FreeWalk(network, train, test, with_test=with_test, bins=21)
     before = walk.weights.copy()
     tally = walk.move(500)
-    assert tally.accepted.tolist() == [[500]] and (walk.weights != before).any()
+    assert tally.accepted.sum() == 500 and (walk.weights != before).any()
     expected = [forward.count_correct(network, walk.weights, *part) for part in (train, test)]
     assert walk.correct == (expected[0], expected[1] if with_test else 0)
 

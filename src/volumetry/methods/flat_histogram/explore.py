@@ -111,8 +111,8 @@ def explore(
     log_p, _ = multi_histogram(np.array(counts), np.array(weights))
     by_mean, by_beta = np.argsort(means), np.argsort(rungs.betas)
     values = np.arange(grid.n_coordinates)
-    with np.errstate(invalid="ignore"):
-        change_rate = changes / visits
+    with np.errstate(invalid="ignore"):  # a level left at once was never counted
+        change_rate = changes / np.maximum(visits, changes)
     return Ladder(
         log_p,
         np.array(counts),
