@@ -19,12 +19,12 @@ from volumetry.chains.records import (
     Population,
     Relaxed,
     Schedule,
-    Tally,
     Walkers,
     Windows,
     new_relaxed,
     new_tally,
     new_walkers,
+    of_set,
 )
 from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
@@ -125,15 +125,15 @@ class CpuChains:
         own = [windows] * self.sets
         if windows.ln_f.any():  # every set learns weights of its own
             own = [windows._replace(log_weight=windows.log_weight.copy()) for _ in own]
-        test_low = grid.size if tests.low is None else tests.low
+        test_low = tests.lowest(grid.size)
 
         def one(r):
             run_rounds(
                 self._buffers[r],
                 self._weights[r],
-                Walkers(*(values[r] for values in walkers)),
+                of_set(walkers, r),
                 own[r],
-                Tally(*(values[r] for values in tally)),
+                of_set(tally, r),
                 levels,
                 self._seed,
                 r,
@@ -193,13 +193,12 @@ class CpuChains:
         space, levels, size = self.system.space, self.system.levels, self.system.grid.size
         window = window.mixed(space.size, self._flips)
         kinds = len(window.mixture.kinds)
-        test_low = size if tests.low is None else tests.low
+        test_low = tests.lowest(size)
 
         def one(r):
             weights = space.decode(population.codes[parents[r]])[None]
-            walkers = Walkers(*(of_set[0] for of_set in new_walkers(1, 1, population.step)))
-            tally = new_tally(1, 1, size, self.system.largest_score, rounds, kinds)
-            tally = Tally(*(of_set[0] for of_set in tally))
+            walkers = of_set(new_walkers(1, 1, population.step), 0)
+            tally = of_set(new_tally(1, 1, size, self.system.largest_score, rounds, kinds), 0)
             with self._room() as buffers:
                 walkers.level[0], _ = self._observe(buffers, weights[0], 0)
                 run_rounds(
@@ -217,11 +216,12 @@ class CpuChains:
                 )
             return space.encode(weights[0]), walkers, tally
 
-        relaxed = new_relaxed(population, groups, size, self.system.largest_score, rounds, kinds)
+        relaxed = new_relaxed(
+            population, groups, size, self.system.largest_score, rounds, moves, kinds
+        )
         for r, (code, walkers, tally) in enumerate(self._map(one, range(len(parents)))):
             relaxed.enter(r, code, walkers.level[0], tally)
-        after = population.step + rounds * moves
-        return relaxed._replace(population=relaxed.population._replace(step=after))
+        return relaxed
 
     @contextmanager
     def _room(self) -> Iterator[Buffers]:

@@ -25,6 +25,7 @@ from volumetry.chains.records import (
     new_relaxed,
     new_tally,
     new_walkers,
+    of_set,
 )
 from volumetry.engines.evaluator_gpu import LARGEST_FLIPS
 from volumetry.errors import ConfigError
@@ -143,7 +144,13 @@ class GpuChains:
         space, size = self.system.space, self.system.grid.size
         window = window.mixed(space.size, self._flips)
         relaxed = new_relaxed(
-            population, groups, size, self.system.largest_score, rounds, len(window.mixture.kinds)
+            population,
+            groups,
+            size,
+            self.system.largest_score,
+            rounds,
+            moves,
+            len(window.mixture.kinds),
         )
         for part in self.on.parts(len(parents)):
             walkers = new_walkers(part.stop - part.start, 1, population.step)
@@ -151,10 +158,8 @@ class GpuChains:
             place = MEMBERS + population.first + part.start
             walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place)
             for r, code in enumerate(self.positions()[:, 0]):
-                of_member = Tally(*(values[r] for values in tally))
-                relaxed.enter(part.start + r, code, walkers.level[r, 0], of_member)
-        after = population.step + rounds * moves
-        return relaxed._replace(population=relaxed.population._replace(step=after))
+                relaxed.enter(part.start + r, code, walkers.level[r, 0], of_set(tally, r))
+        return relaxed
 
     def _make(
         self,
@@ -177,7 +182,7 @@ class GpuChains:
         there, counted = (_to_device(record, self.on.device) for record in (walkers, tally))
         given = _of_sets(windows, sets, self.on.device)
         moves = np.array(np.broadcast_to(moves, count), np.int64)
-        test_low = grid.size if tests.low is None else tests.low
+        test_low = tests.lowest(grid.size)
         few = tuple(np.unique(windows.mixture.kinds[:, 2]).tolist())
         self.on.enqueue(there, given, counted, few, place, moves, test_low, tests.every)
         walkers = Walkers(*(values.cpu().numpy() for values in there))
@@ -188,13 +193,14 @@ class GpuChains:
 def _of_sets(windows: Windows, sets: int, device: str) -> Windows:
     """Windows on the device, a copy for each set; of their mixture, one for all sets."""
     *own, mixture = windows
-    copies = [np.broadcast_to(array, (sets, *array.shape)) for array in own]
-    copies = _to_device(Windows(*copies), device)
-    return copies._replace(mixture=_to_device(mixture, device))
+    copies = (np.broadcast_to(array, (sets, *array.shape)) for array in own)
+    return Windows(*(_tensor(array, device) for array in copies), _to_device(mixture, device))
 
 
 def _to_device(record, device: str):
     """A record of arrays as one of tensors."""
-    return type(record)(
-        *(a if a is None else torch.from_numpy(np.array(a, order="C")).to(device) for a in record)
-    )
+    return type(record)(*(_tensor(array, device) for array in record))
+
+
+def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, order="C")).to(device)

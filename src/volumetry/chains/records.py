@@ -123,6 +123,10 @@ class Schedule(NamedTuple):
     low: int | None = None
     every: int = 0
 
+    def lowest(self, levels: int) -> int:
+        """``low``, or beyond all of so many levels."""
+        return levels if self.low is None else self.low
+
 
 NO_TESTS = Schedule()
 """A chain that does not look at the test set between moves."""
@@ -233,6 +237,11 @@ class Draws(NamedTuple):
     last: np.ndarray
 
 
+def of_set(record, r: int):
+    """What a record, such as ``Walkers`` or ``Tally``, says of walker set r."""
+    return type(record)(*(values[r] for values in record))
+
+
 def new_walkers(sets: int, windows: int, step: int = 0) -> Walkers:
     """Walkers that have not moved, replica w in window w."""
     return Walkers(
@@ -264,13 +273,19 @@ def new_tally(
 
 
 def new_relaxed(
-    population: Population, groups: int, levels: int, largest_score: int, rounds: int, kinds: int
+    population: Population,
+    groups: int,
+    levels: int,
+    largest_score: int,
+    rounds: int,
+    moves: int,
+    kinds: int,
 ) -> Relaxed:
-    """A copy of the population, and nothing counted yet."""
+    """A copy of the population, as many steps on, and nothing counted yet."""
     members = len(population.level)
-    copy = population._replace(codes=population.codes.copy(), level=population.level.copy())
+    codes, level = population.codes.copy(), population.level.copy()
     return Relaxed(
-        copy,
+        Population(codes, level, population.first, population.step + rounds * moves),
         trace=np.zeros((members, rounds), np.int32),
         visits=np.zeros((groups, levels), np.int64),
         proposed=np.zeros((groups, kinds), np.int64),

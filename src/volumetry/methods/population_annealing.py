@@ -13,14 +13,11 @@ the temperatures of all.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from volumetry.chains.devices import open_chains
-from volumetry.chains.recorded import RecordedChains
-from volumetry.chains.records import NO_TESTS, Mixture, Population, Relaxed, Schedule, Windows
+from volumetry.chains.records import NO_TESTS, Population, Relaxed, Schedule
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     BIAS,
@@ -32,18 +29,16 @@ from volumetry.estimate.criteria import (
     verdict,
 )
 from volumetry.estimate.populations import Populations, effective_families, effective_lineages
-from volumetry.methods.mixing import Proposals, made_of, most_flips
+from volumetry.methods.mixing import made_of, most_flips
 from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
 from volumetry.methods.result import common_result
+from volumetry.methods.setting import LARGEST_BETA, Setting
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Classification, Problem
-from volumetry.systems.grid import Grid
 
-_LARGEST_BETA = 40.0
-_LEAST_SWEEP = 300
 _ROUNDS = 2
 """Of a rung: the level is looked at after each."""
 
@@ -110,25 +105,6 @@ class Parameters:
         return self.populations * self.members
 
 
-class _Setting(NamedTuple):
-    """What all anneals of a run share.
-
-    Attributes:
-        sweep: moves of a sweep.
-    """
-
-    chains: RecordedChains
-    parameters: Parameters
-    proposals: Proposals
-    seed: int
-    sweep: int
-
-    @property
-    def grid(self) -> Grid:
-        """The levels."""
-        return self.chains.system.grid
-
-
 @dataclass
 class _Anneal:
     """Populations that go from beta = 0 to the goal, side by side.
@@ -142,6 +118,7 @@ class _Anneal:
         made: (2, 1, K): moves of each kind on the last rung, proposed and accepted.
         population: after the last rung.
         test_counts: (P, N + 1): of members that fit.
+        means: (P, n_weights): mean over the members at the end.
     """
 
     family: np.ndarray
@@ -152,6 +129,7 @@ class _Anneal:
     log_zs: list[np.ndarray] = field(default_factory=list)
     visits: list[np.ndarray] = field(default_factory=list)
     test_counts: np.ndarray | None = None
+    means: np.ndarray | None = None
 
 
 def run(
@@ -173,23 +151,26 @@ def run(
 
     Returns:
         The common scalars and, over ``A`` (0..n): ``log_g`` and its error; over ``rung``: the
-        temperatures; over ``population``: its ln V, families and share; over ``state``: weights of
-        members at A = n.
+        temperatures; over ``population``: its ln V, families and, by ``layer``, lineages; over
+        ``state``: weights of members at A = n.
     """
     system = Classification.over_correct(problem)
-    space = system.space
-    flips = space.flips(parameters.flips, Parameters.flips)
     anneals: list[_Anneal] = []
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
-        chains = RecordedChains(
-            open_chains(system, flips, 1, seed, pool, device), checkpoint or Checkpoint()
+        setting = Setting.open(
+            "population_annealing",
+            system,
+            parameters,
+            1,
+            seed,
+            pool,
+            device=device,
+            checkpoint=checkpoint,
         )
-        sweep = max(_LEAST_SWEEP, space.size // flips)
-        setting = _Setting(chains, parameters, Proposals.of(system, flips), seed, sweep)
         while True:
             betas = anneals[0].beta if anneals else None
-            anneals.append(_anneal(setting, len(anneals), betas))
+            anneals.append(_anneal(setting, parameters, seed, len(anneals), betas))
             found = _estimate(system, anneals)
             criteria = _judge(parameters, system, anneals, found)
             said = complaints(criteria)
@@ -198,16 +179,17 @@ def run(
             lost = not criteria[0].met and len(anneals) == _ANNEALS_WITHOUT_GOAL
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
-    return _result(system, chains.moves, anneals, found, criteria)
+    return _result(system, setting.chains.moves, anneals, found, criteria)
 
 
-def _anneal(setting: _Setting, number: int, betas: list[float] | None) -> _Anneal:
+def _anneal(
+    setting: Setting, parameters: Parameters, seed: int, number: int, betas: list[float] | None
+) -> _Anneal:
     """Anneal populations; through the temperatures given, or through those that they need."""
-    grid, parameters = setting.grid, setting.parameters
-    groups, members = parameters.populations, parameters.members
+    grid, groups, members = setting.grid, parameters.populations, parameters.members
     count = groups * members
-    rng = np.random.default_rng([setting.seed, number])
-    progress = Progress(f"population_annealing, anneal {number + 1}", "units of beta")
+    rng = np.random.default_rng([seed, number])
+    progress = Progress(f"{setting.name}, anneal {number + 1}", "units of beta")
     done = _Anneal(
         np.tile(np.arange(members), (groups, 1)),
         np.zeros(groups),
@@ -219,11 +201,11 @@ def _anneal(setting: _Setting, number: int, betas: list[float] | None) -> _Annea
         highest = grid.coordinate[done.population.level].max()
         _relax(setting, done, beta, parents, _ROUNDS, parameters.rung_sweeps)
         at = grid.coordinate[done.population.level].reshape(groups, members)
-        progress.update(beta, _LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {at.mean():.1f}")
+        progress.update(beta, LARGEST_BETA, f"beta {beta:.2f}, mean coordinate {at.mean():.1f}")
         # Where most are at the highest coordinate that any can reach, nothing more will come.
         idle = idle + 1 if np.mean(at == at.max()) > _MOST and at.max() <= highest else 0
         fit = grid.goal[done.population.level].mean() > _MOST
-        arrived = fit or idle == _IDLE_RUNGS or beta >= _LARGEST_BETA
+        arrived = fit or idle == _IDLE_RUNGS or beta >= LARGEST_BETA
         if len(done.beta) == len(betas) if betas else arrived:
             break
         step = betas[len(done.beta)] - beta if betas else _step(at, parameters.overlap)
@@ -238,11 +220,13 @@ def _anneal(setting: _Setting, number: int, betas: list[float] | None) -> _Annea
     everybody = np.arange(count)
     relaxed = _relax(setting, done, beta, everybody, rounds, parameters.final_sweeps, tests)
     done.test_counts = relaxed.test_counts
+    codes = done.population.codes.reshape(groups, members, -1)
+    done.means = np.array([setting.chains.system.space.decode(own).mean(axis=0) for own in codes])
     return done
 
 
 def _relax(
-    setting: _Setting,
+    setting: Setting,
     done: _Anneal,
     beta: float,
     parents: np.ndarray,
@@ -251,17 +235,13 @@ def _relax(
     tests: Schedule = NO_TESTS,
 ) -> Relaxed:
     """Relax the population as another rung, or more on the last one if that has the same beta."""
-    space = setting.chains.system.space
-    moves = space.moves(int(sweeps * setting.sweep / rounds))
-    window = _window(setting.grid, beta, setting.proposals.mix(done.made))
-    groups = setting.parameters.populations
     relaxed = setting.chains.relax(
         done.population,
         parents.ravel(),
-        window,
+        setting.canonical(beta, setting.proposals.mix(done.made)),
         rounds,
-        moves,
-        groups,
+        setting.moves(sweeps, rounds),
+        len(done.family),
         tests,
         keep=tests != NO_TESTS,
     )
@@ -273,11 +253,6 @@ def _relax(
         done.log_zs.append(done.log_z)
         done.visits.append(relaxed.visits)
     return relaxed
-
-
-def _window(grid: Grid, beta: float, mixture: Mixture) -> Windows:
-    """All levels, with weights exp(beta A)."""
-    return Windows.fixed(beta * grid.coordinate[None], np.zeros(1, np.int64), mixture)
 
 
 def _step(at: np.ndarray, overlap: float) -> float:
@@ -331,12 +306,7 @@ def _families(anneals: list[_Anneal]) -> np.ndarray:
 
 def _lineages(system: Classification, anneals: list[_Anneal]) -> np.ndarray:
     """Effective lineages by population and layer."""
-    means = []
-    for each in anneals:
-        codes = each.population.codes
-        for own in codes.reshape(len(each.family), -1, codes.shape[1]):
-            means.append(system.space.decode(own).mean(axis=0))
-    means = np.array(means)
+    means = np.concatenate([each.means for each in anneals])
     by_layer = (means[:, s.first : s.first + s.size] for s in system.segments)
     return np.array([effective_lineages(part) for part in by_layer]).T
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from volumetry.chains.records import Advance, Mixture, Tally, Walkers, Windows
+from volumetry.chains.records import Advance, Mixture, Tally, Walkers
 from volumetry.estimate.production import Uniform
 from volumetry.estimate.reweighting import multi_histogram, statistical_inefficiency
 from volumetry.methods.flat_histogram.setting import Bounds, Flat, States
 from volumetry.methods.mixing import made_of
+from volumetry.methods.setting import LARGEST_BETA
 from volumetry.runtime.progress import Progress
-
-_LARGEST_BETA = 40.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _anneal(
     log_z, last_beta, last_mean, deep = 0.0, 0.0, None, False
     if uniform is not None:
         spread = np.repeat(coordinate, uniform.visits.sum(axis=0)).std()
-    while abs(beta) < _LARGEST_BETA and at_end < 2 and not deep:
+    while abs(beta) < LARGEST_BETA and at_end < 2 and not deep:
         # Neighbouring rungs overlap when the mean moves by about one standard deviation.
         if spread is not None:
             beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
@@ -171,14 +170,13 @@ def _anneal(
         arrived = by_value[end] > 0.5 * by_value.sum() and (direction < 0 or end >= anneal.goal)
         at_end = at_end + 1 if arrived or not moved else 0
         note = f"beta {beta:.2f}, mean coordinate {mean:.1f}"
-        progress.update(abs(beta), _LARGEST_BETA, note)
+        progress.update(abs(beta), LARGEST_BETA, note)
     return walkers
 
 
 def run_rung(flat: Flat, walkers: Walkers, beta: float, moves: int, mixture: Mixture) -> Advance:
     """Rounds at one temperature, after a third as many in which the walkers settle."""
-    weight = flat.base_weight + beta * flat.grid.coordinate
-    windows = Windows.fixed(weight[None, :], np.zeros(1, np.int64), mixture)
+    windows = flat.canonical(beta, mixture)
     settled = flat.chains.advance(walkers, windows, 8, moves)
     return flat.chains.advance(settled.walkers, windows, 24, moves)
 

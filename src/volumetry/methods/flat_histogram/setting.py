@@ -1,22 +1,15 @@
-"""The setting of a run: what its stages share and none of them changes."""
+"""The setting of a run with windows."""
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.chains.devices import open_chains
-from volumetry.chains.recorded import RecordedChains
-from volumetry.methods.mixing import Proposals
-from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.methods.setting import Setting
 from volumetry.runtime.memory import require
 from volumetry.systems.classification import Classification
-from volumetry.systems.grid import Grid
 
 ROUNDS_A_SWEEP = 4
-_LEAST_SWEEP = 300
 
 Bounds = list[tuple[int, int]]
 """Lowest and highest coordinate of each window, inclusive, ascending."""
@@ -34,44 +27,13 @@ class States(NamedTuple):
     levels: np.ndarray
 
 
-@dataclass(frozen=True)
-class Flat:
-    """A run of flat-histogram sampling.
-
-    A *sweep* is n_weights / flips moves of one walker, at least 300.
-
-    Attributes:
-        name: of the sampler, for logs and errors.
-        chains: the walkers.
-        base_weight: (levels,): ln weight that every ensemble of this run shares.
-        flips: the most weights that a move flips.
-        proposals: the kinds of moves.
-    """
-
-    name: str
-    chains: RecordedChains
-    base_weight: np.ndarray
-    flips: int
-    proposals: Proposals
-
-    @property
-    def grid(self) -> Grid:
-        """The levels."""
-        return self.chains.system.grid
+class Flat(Setting):
+    """A run of flat-histogram sampling, with walkers in windows."""
 
     @property
     def sets(self) -> int:
         """Number of walker sets."""
         return self.chains.sets
-
-    @cached_property
-    def sweep(self) -> int:
-        """Moves of a sweep."""
-        return max(_LEAST_SWEEP, self.chains.system.space.size // self.flips)
-
-    def moves(self, sweeps: float, rounds: int) -> int:
-        """Moves of a round where ``rounds`` of them make so many sweeps."""
-        return self.chains.system.space.moves(int(sweeps * self.sweep / rounds))
 
     def share(self, persistence: np.ndarray) -> np.ndarray:
         """Moves of a round in each window: a quarter sweep on average, more where it is slow.
@@ -115,32 +77,14 @@ class Flat:
 
 
 def open_run(
-    name: str,
-    system: Classification,
-    parameters,
-    seed: int,
-    pool: Executor | None,
-    *,
-    device: str = "cpu",
-    checkpoint: Checkpoint | None = None,
-    base_weight: np.ndarray | None = None,
+    name: str, system: Classification, parameters, seed: int, pool: Executor | None, **given
 ) -> Flat:
-    """The setting of a run that is about to start.
+    """The setting of a run that is about to start; arguments as for ``Setting.open``.
 
     Args:
         parameters: with ``flips`` and ``walkers``.
-        pool: an executor; walker sets run side by side in it.
-        device: cpu or cuda; nothing that follows depends on it.
-        checkpoint: of an earlier process; nothing depends on it either.
-        base_weight: (levels,); zero if not given.
-
-    Raises:
-        ConfigError: more ``flips`` than the space has weights for.
+        given: ``device``, ``checkpoint`` and ``base_weight``.
     """
-    flips = system.space.flips(parameters.flips, type(parameters).flips)
-    chains = open_chains(system, flips, parameters.walkers, seed, pool, device)
-    recorded = RecordedChains(chains, checkpoint or Checkpoint())
-    weight = np.zeros(system.grid.size) if base_weight is None else base_weight
-    flat = Flat(name, recorded, weight, flips, Proposals.of(system, flips))
+    flat = Flat.open(name, system, parameters, parameters.walkers, seed, pool, **given)
     flat.check_memory(1)
     return flat

@@ -86,8 +86,8 @@ def settle(
 
     After each, the weights are set to the multi-histogram estimate from all trials so far, windows
     where the coordinate is forgotten slowly get more of the moves, and kinds of moves the shares
-    that their acceptances suggest. While a coordinate still
-    traps the walkers, more trials of the last length follow.
+    that their acceptances suggest. While a coordinate still traps the walkers, more trials of the
+    last length follow.
     """
     coordinate, walkers, log_weight = flat.grid.coordinate, learned.walkers, learned.log_weight
     low = np.array([window[0] for window in bounds])
