@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.estimate.production import Production
+from volumetry.estimate.production import Agreement, Production
 
 
 class Criterion(NamedTuple):
@@ -146,9 +146,24 @@ BIAS = Rule(
     "the wanted standard error",
     known=True,
 )
+SETS_AGREE = Rule(
+    "differences between walker sets in ln V and in the accuracy, against those within them",
+    "walker sets differ in {what} by more than they fluctuate, p = {value:.1g}",
+    "p > 0.001",
+    limit=1e-3,
+    at_least=True,
+)
+SIDES_AGREE = Rule(
+    "differences between sets that started from an anneal and from training, against the same",
+    "walker sets that started from trained networks differ from the others in {what}, "
+    "p = {value:.1g}",
+    "p > 0.001",
+    limit=1e-3,
+    at_least=True,
+)
 LINEAGES = Rule(
-    "effective lineages of each layer's weights, all populations (`population_annealing`)",
-    "the weights of {layer} have {value:.1f} effective lineages only, fewer than {limit}",
+    "independent lineages of each layer's weights in the highest window, or in all populations",
+    "the weights of {layer} have {value:.1f} independent lineages only, fewer than {limit}",
     "10",
     limit=10,
     at_least=True,
@@ -175,6 +190,8 @@ RULES = (
     UNKNOWN_FITS,
     REFERENCE_AGREEMENT,
     BIAS,
+    SETS_AGREE,
+    SIDES_AGREE,
     LINEAGES,
     NETWORKS_REACHED,
 )
@@ -186,11 +203,14 @@ _EXPECTED_TRIPS = 500
 def general_criteria(production: Production) -> list[Criterion]:
     """What every production is judged by, whatever precision its user asked for.
 
-    Exchange between all neighbouring windows; round trips, no hundred times fewer than free
-    diffusion makes, where that expects many; enough effective samples; walkers of a window that
-    agree; windows that agree where they overlap, and with the uniform draws.
+    Enough independent lineages of the weights of every layer in the highest window; exchange
+    between all neighbouring windows; round trips, no hundred times fewer than free diffusion makes,
+    where that expects many; enough effective samples; walkers of a window that agree; windows that
+    agree where they overlap, and with the uniform draws.
     """
-    judged = [
+    slowest = min(production.lineages, key=production.lineages.__getitem__)
+    judged = [LINEAGES.judge(production.lineages[slowest], layer=slowest)]
+    judged += [
         EXCHANGE.judge(rate, window=w, next=w + 1) for w, rate in enumerate(production.exchange)
     ]
     free = production.expected_round_trips()
@@ -212,6 +232,14 @@ def drift_criterion(production: Production, function: Callable[[np.ndarray], flo
     drift = production.drift(function)
     said = DRIFT.judge(abs(drift))
     return said._replace(complaint=DRIFT.complaint.format(value=drift))
+
+
+def agreement_criteria(agreement: Agreement, what: str) -> list[Criterion]:
+    """The walker sets agree on something, and so do the sides that they started from."""
+    return [
+        SIDES_AGREE.judge(agreement.sides, what=what),
+        SETS_AGREE.judge(agreement.sets, what=what),
+    ]
 
 
 def complaints(criteria: Iterable[Criterion]) -> list[str]:

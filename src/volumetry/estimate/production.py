@@ -1,10 +1,12 @@
 """What the production stage of a flat-histogram sampler says, and how well it knows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from scipy.special import fdtrc
 
 from volumetry.estimate.reweighting import (
     histograms_agree,
@@ -32,6 +34,41 @@ class Uniform:
     test_sum: np.ndarray
 
 
+class Agreement(NamedTuple):
+    """Probabilities that chance makes walker sets differ more.
+
+    Attributes:
+        sets: each from the others.
+        sides: the sets that started from one side from those that started from the other.
+    """
+
+    sets: float
+    sides: float
+
+
+def compare(without: np.ndarray, sides: np.ndarray) -> Agreement:
+    """F-tests of the differences between sets against those between stretches of a set.
+
+    Args:
+        without: (sets, stretches): estimates without a stretch; up to a factor and a constant,
+            which matter to no F-test, what the stretch says itself (Tukey's pseudo-values).
+        sides: bool (sets,): which side a set started from; alike for all if there was only one.
+    """
+    sets, stretches = without.shape
+    mean = without.mean(axis=1)
+    freedom = sets * (stretches - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        noise = np.float64(((without - mean[:, None]) ** 2).sum()) / freedom / stretches
+        between = [mean.var(ddof=1) / noise, np.nan]
+        if sides.any() and not sides.all():
+            parts = mean[sides], mean[~sides]
+            difference = parts[0].mean() - parts[1].mean()
+            between[1] = difference**2 / (noise * sum(1 / len(part) for part in parts))
+        chances = fdtrc([sets - 1, 1], freedom, between)
+    # Sets that all say the same differ by nothing, however little they scatter.
+    return Agreement(*np.where(np.ptp(mean) == 0, 1.0, chances))
+
+
 class Production:
     """Tallies of fixed-weight windows, by block and walker set, and what follows from them.
 
@@ -50,9 +87,19 @@ class Production:
         uniform_agreement: the same for the uniform draws and the window that holds most of them;
             NaN without draws.
         round_trips: int64 (sets, W): of each replica.
+        lineages: layer -> independent settings of its weights in the highest window; at least as
+            many as replicas that came there from the lowest.
     """
 
-    def __init__(self, log_weight, blocks, coordinate, uniform: Uniform | None, largest_score: int):
+    def __init__(
+        self,
+        log_weight,
+        blocks,
+        coordinate,
+        uniform: Uniform | None,
+        largest_score: int,
+        tops: Mapping[str, np.ndarray],
+    ):
         """Estimate everything.
 
         Args:
@@ -60,6 +107,7 @@ class Production:
             blocks: the ``Tally`` of each block, its visits sparse (sets * W, levels).
             coordinate: (levels,): what the windows are windows of.
             largest_score: test score of accuracy 1.
+            tops: layer -> weights, (sets, blocks, weights), in the highest window after each block.
         """
         self.blocks, self.largest_score = blocks, largest_score
         sets, stretches = len(blocks[0].trace), min(GROUPS, len(blocks))
@@ -112,6 +160,11 @@ class Production:
             pair = [0, 1 + int(shared.argmax())]
             self.uniform_agreement = histograms_agree(total[pair], self._log_weight[pair])
         self._count_moves(sets)
+        trips = int(self.round_trips.sum()) + sets
+        self.lineages = {
+            layer: float(max(trips, sets * len(blocks) / statistical_inefficiency(trace)))
+            for layer, trace in tops.items()
+        }
         self._replicates = None
 
     def _count_moves(self, sets: int) -> None:
@@ -146,6 +199,14 @@ class Production:
 
     def _errors(self, function) -> list[np.ndarray]:
         """Jackknife errors of a function of ``log_p``, over stretches of sets and over sets."""
+        with np.errstate(invalid="ignore"):
+            return [
+                jackknife_stderr(np.array([function(log_p) for log_p in without]))
+                for without in self._without_one()
+            ]
+
+    def _without_one(self) -> list[np.ndarray]:
+        """``log_p`` without a stretch of a set, for each; and without a set."""
         if self._replicates is None:
             total = self._counts.sum(axis=0)
             self._replicates = [
@@ -157,11 +218,7 @@ class Production:
                 )
                 for pooled in (1, self.stretches)
             ]
-        with np.errstate(invalid="ignore"):
-            return [
-                jackknife_stderr(np.array([function(log_p) for log_p in without]))
-                for without in self._replicates
-            ]
+        return self._replicates
 
     def accuracy_stderr(self) -> np.ndarray:
         """Errors of ``accuracy``, as ``stderr``."""
@@ -172,13 +229,24 @@ class Production:
         return self._df(self._accuracy_errors())
 
     def _accuracy_errors(self) -> list[np.ndarray]:
-        errors = []
+        with np.errstate(invalid="ignore"):
+            return [jackknife_stderr(self._accuracy_without(p)) for p in (1, self.stretches)]
+
+    def _accuracy_without(self, pooled: int) -> np.ndarray:
+        """``accuracy`` without each of the groups of ``pooled`` stretches."""
+        scores = self._scores.sum(axis=0) - self._pool(self._scores, pooled)
+        tests = self.tests - self._pool(self._tests, pooled)
         with np.errstate(invalid="ignore", divide="ignore"):
-            for pooled in (1, self.stretches):
-                scores = self._scores.sum(axis=0) - self._pool(self._scores, pooled)
-                tests = self.tests - self._pool(self._tests, pooled)
-                errors.append(jackknife_stderr(scores / tests / self.largest_score))
-        return errors
+            return scores / tests / self.largest_score
+
+    def sets_agree(self, function: Callable[[np.ndarray], float], sides: np.ndarray) -> "Agreement":
+        """Whether walker sets agree on a function of ``log_p``; ``sides`` as for ``compare``."""
+        values = np.array([function(log_p) for log_p in self._without_one()[0]])
+        return compare(values.reshape(-1, self.stretches), sides)
+
+    def sets_agree_on_accuracy(self, level: int, sides: np.ndarray) -> "Agreement":
+        """The same, on the accuracy at a level."""
+        return compare(self._accuracy_without(1)[:, level].reshape(-1, self.stretches), sides)
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
         """Change of a function of ``log_p`` between the halves of production, in standard errors.
@@ -238,6 +306,11 @@ class Production:
                 "round trips of the replica that started in a window",
             ),
             "round_trips": over((), int(self.round_trips.sum()), "round trips"),
+            "lineages": over(
+                "layer",
+                list(self.lineages.values()),
+                "independent settings of the layer's weights in the highest window",
+            ),
             "free_round_trips": over(
                 (), self.expected_round_trips(), "round trips of freely diffusing replicas"
             ),

@@ -102,14 +102,15 @@ def statistical_inefficiency(traces: np.ndarray) -> float:
     The sum stops at the first non-positive pair of lags (Geyer 1992, doi:10.1214/ss/1177011137).
 
     Args:
-        traces: (chains, samples).
+        traces: (chains, samples); or (chains, samples, components) for a vector, whose
+            autocorrelation is the sum of those of its components.
 
     Returns:
         From 1 to the length of a chain; the latter if none ever moves, for then each tells one
         thing.
     """
-    chains, length = traces.shape
-    x = traces - traces.mean()
+    chains, length = traces.shape[:2]
+    x = (traces - traces.mean(axis=(0, 1))).reshape(chains, length, -1)
     variance = np.mean(x**2)
     if variance == 0:
         return float(length)
@@ -117,8 +118,8 @@ def statistical_inefficiency(traces: np.ndarray) -> float:
         return 1.0
     size = 1 << (2 * length - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(x, size, axis=1)) ** 2
-    covariance = np.fft.irfft(spectrum, size, axis=1)[:, :length].sum(axis=0)
-    rho = covariance / (chains * np.arange(length, 0, -1)) / variance
+    covariance = np.fft.irfft(spectrum.sum(axis=(0, 2)), size)[:length]
+    rho = covariance / (x.size / length * np.arange(length, 0, -1)) / variance
     pairs = rho[: length // 2 * 2].reshape(-1, 2).sum(axis=1)
     stop = np.flatnonzero(pairs <= 0)
     pairs = pairs[: stop[0]] if len(stop) else pairs

@@ -168,10 +168,8 @@ def run(
         anneal = Anneal(parameters.rung_sweeps, parameters.depth, reach)
         ladder = explore(flat, anneal, starts, step)
         at = system.level(len(problem.y_train), networks.hits)
-        states = States(
-            np.concatenate([ladder.states.weights, networks.weights]),
-            np.concatenate([ladder.states.levels, at]),
-        )
+        trained = States.in_turn(networks.weights, at, flat.sets)
+        states = ladder.climbed + ladder.fallen + trained
         settled = divide(
             flat,
             ladder,
@@ -196,7 +194,7 @@ def run(
         ]
     )
     result = _result(system, flat.chains.moves, settled.bounds, joint, networks, tails, produced)
-    return flat.proposals.describe(result, produced.made)
+    return flat.describe(result, produced.made)
 
 
 class _Networks(NamedTuple):
@@ -279,7 +277,7 @@ def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> _Networks:
 def _starts(flat: Flat, rewl: xr.Dataset, base: int) -> tuple[np.ndarray, int]:
     """One state of the band for each walker set, from the top walkers of rewl; and a next step."""
     weights = flat.chains.system.space.decode(rewl["state_weights"].values)
-    states = States(weights, rewl["state_correct"].values)
+    states = States.in_turn(weights, rewl["state_correct"].values, flat.sets)
     band = [(base, flat.grid.size - 1)]
     entered = enter(flat, band, states, 0)
     if entered.bounds != band:

@@ -3,12 +3,13 @@
 What is slow is not A but what A hides: kernels, output weights, others that many examples share. A
 move of all weights of a large network hardly ever proposes them; and where A is high, kernels are
 hardly ever accepted, and what proposing them costs is lost. So the small segments of the weights
-get moves of their own, which take a quarter of the work, less where hardly any is accepted.
+get moves of their own, a quarter of the work each, less where hardly any is accepted.
 
 Shares follow the acceptances measured so far. They are fixed while anything is measured with them,
 and know nothing of a walker's weights: detailed balance holds whatever they are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,8 @@ _ANY = 0.05
 _OTHER = 0.1
 """Share of the bulk's moves that flip the number of weights that seems worse: it may be better."""
 
-_SMALL = 0.25
-"""Of the work, what goes into segments other than the bulk, where it is of use."""
+_EACH, _TOGETHER = 0.25, 0.5
+"""Of the work, what a segment other than the bulk gets where that is of use, and all of them."""
 
 _WORTH = 0.01
 """A segment gets less of the work if its weights, relative to the bulk's, are renewed at a rate
@@ -107,7 +108,8 @@ class Proposals:
         share[bulk] = _OTHER
         share[best] = 1.0
         done, spent = (share * renewal)[bulk].sum(), (share * self.work)[bulk].sum()
-        left = spent * _SMALL / (1 - _SMALL)
+        small = min(_TOGETHER, _EACH * len(self.others))
+        left = spent * small / (1 - small)
         worth = renewal / self.work
         # What is hardly accepted comes first, and leaves its part of the work to the rest.
         for rank, k in enumerate(sorted(self.others, key=worth.__getitem__)):
@@ -120,11 +122,27 @@ class Proposals:
         share[0] += _ANY
         return share
 
-    def describe(self, result: xr.Dataset, made: np.ndarray) -> xr.Dataset:
-        """A result that also tells, over (window, move_kind), how often a kind was made.
+    def renewals(self, accepted: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+        """How often a weight of each segment was flipped, on average: (W, segments).
+
+        Args:
+            accepted: (W, K): moves.
+        """
+        first, size, flips = np.array([(*kind.segment[1:], kind.flips) for kind in self.kinds]).T
+        found = []
+        for own in segments:
+            shared = np.minimum(first + size, own.first + own.size) - np.maximum(first, own.first)
+            found.append(accepted @ (shared.clip(0) / size * flips) / own.size)
+        return np.array(found).T
+
+    def describe(
+        self, result: xr.Dataset, made: np.ndarray, segments: Sequence[Segment], walkers: int
+    ) -> xr.Dataset:
+        """A result that also tells, for each window, how often each kind was made, and what of it.
 
         Args:
             made: (2, W, K): moves proposed, and accepted.
+            walkers: of a window.
         """
         proposed, accepted = made
         share = proposed / proposed.sum(axis=1, keepdims=True)
@@ -132,10 +150,16 @@ class Proposals:
             acceptance = accepted / proposed
         dims, names = ("window", "move_kind"), [kind.name for kind in self.kinds]
         return result.assign_coords(
-            move_kind=over("move_kind", names, "weights that a move flips, and of which layer")
+            move_kind=over("move_kind", names, "weights that a move flips, and of which layer"),
+            layer=over("layer", [own.name for own in segments], "layer whose weights are meant"),
         ).assign(
             move_share=over(dims, share, "fraction of the moves"),
             move_acceptance=over(dims, acceptance, "fraction of these moves accepted"),
+            renewals=over(
+                ("window", "layer"),
+                self.renewals(accepted, segments) / walkers,
+                "flips of each weight of the layer by a walker in the window, mean",
+            ),
         )
 
 

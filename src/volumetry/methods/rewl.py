@@ -24,11 +24,13 @@ from volumetry.estimate.criteria import (
     GOAL_FOUND,
     VOLUME_ERROR,
     Criterion,
+    agreement_criteria,
     drift_criterion,
     general_criteria,
     verdict,
 )
 from volumetry.estimate.production import GROUPS, Production, Uniform
+from volumetry.methods.flat_histogram.both_sides import both_sides, from_training
 from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
 from volumetry.methods.flat_histogram.learn import learn
 from volumetry.methods.flat_histogram.produce import Produced, produce
@@ -151,7 +153,7 @@ def run(
         settled = divide(
             flat,
             ladder,
-            ladder.states,
+            both_sides(flat, ladder, parameters.rung_sweeps, seed),
             partial(learn, flat, parameters, ladder),
             window_cost=parameters.window_cost,
             settle_sweeps=parameters.settle_sweeps,
@@ -161,7 +163,7 @@ def run(
         tests = Schedule(low=settled.bounds[-1][1], every=every)
         produced = produce(flat, parameters, settled, partial(_judge, parameters), uniform, tests)
     result = _result(system, flat.chains.moves, settled, uniform, ladder, produced)
-    return flat.proposals.describe(result, produced.made)
+    return flat.describe(result, produced.made)
 
 
 def draw_bulk(flat: Flat, draws: int) -> tuple[Uniform, np.ndarray]:
@@ -175,15 +177,19 @@ def _judge(parameters: Parameters, production: Production) -> list[Criterion]:
     """What a run has to show to count as converged.
 
     The wanted standard errors of ln V and of the accuracy; no drift of ln V from the first half of
-    production to the second; and the general criteria. Where A = n was not found, the errors are
+    production to the second; walker sets that agree on both, wherever they started from; and the
+    general criteria. Where A = n was not found, the errors are
     judged at the highest A that was.
     """
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
+    sides = from_training(parameters.walkers)
     return [
         VOLUME_ERROR.judge(production.stderr()[top], wanted),
         ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),
         drift_criterion(production, lambda log_p: log_p[top]),
+        *agreement_criteria(production.sets_agree(lambda log_p: log_p[top], sides), "ln V"),
+        *agreement_criteria(production.sets_agree_on_accuracy(top, sides), "the accuracy"),
         *general_criteria(production),
     ]
 

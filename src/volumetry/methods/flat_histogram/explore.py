@@ -13,6 +13,9 @@ from volumetry.methods.setting import LARGEST_BETA
 from volumetry.runtime.progress import Progress
 
 
+RUNG_ROUNDS = 32
+
+
 @dataclass(frozen=True)
 class Ladder:
     """What the exploratory pass found.
@@ -24,7 +27,7 @@ class Ladder:
         change_rate: (levels,): fraction of moves that change the level, at each level seen.
         persistence: (coordinates,): moves until the coordinate is forgotten, at the value nearest
             to a rung's mean.
-        states: weights met on the way.
+        climbed, fallen: weights met on the way to either end.
         beta, mean: (rungs,): the inverse temperatures and the mean of the coordinate there.
         made: (2, rungs, K): moves of each kind proposed there, and accepted.
         next_step: beyond the random numbers that were used.
@@ -35,7 +38,8 @@ class Ladder:
     log_weight: np.ndarray
     change_rate: np.ndarray
     persistence: np.ndarray
-    states: States
+    climbed: States
+    fallen: States
     beta: np.ndarray
     mean: np.ndarray
     made: np.ndarray
@@ -95,11 +99,14 @@ def explore(
     grid = flat.grid
     rungs = _Rungs()
     changes, visits = np.zeros((2, grid.size))
-    moves = flat.moves(anneal.rung_sweeps, 32)
+    moves = flat.moves(anneal.rung_sweeps, RUNG_ROUNDS)
+    met = [0]
     for direction in (1.0, -1.0):
         walkers = flat.chains.place(starts[:, None, :], step)
         walkers = _anneal(flat, anneal, walkers, moves, direction, uniform, rungs, changes, visits)
         step = walkers.next_step
+        met.append(len(rungs.levels))
+    states = States.in_turn(np.array(rungs.weights), np.array(rungs.levels), flat.sets)
     slowness = np.array([statistical_inefficiency(trace) for trace in rungs.traces])
     counts = [c / c.sum() * t.size / s for c, t, s in zip(rungs.visits, rungs.traces, slowness)]
     means = np.array([np.average(grid.coordinate, weights=c) for c in rungs.visits])
@@ -118,7 +125,8 @@ def explore(
         np.array(weights),
         change_rate,
         np.interp(values, means[by_mean], slowness[by_mean] * moves),
-        States(np.array(rungs.weights), np.array(rungs.levels)),
+        states.only(slice(met[1])),
+        states.only(slice(met[1], None)),
         np.array(rungs.betas)[by_beta],
         means[by_beta],
         np.array(rungs.made)[by_beta].swapaxes(0, 1),
@@ -177,8 +185,8 @@ def _anneal(
 def run_rung(flat: Flat, walkers: Walkers, beta: float, moves: int, mixture: Mixture) -> Advance:
     """Rounds at one temperature, after a third as many in which the walkers settle."""
     windows = flat.canonical(beta, mixture)
-    settled = flat.chains.advance(walkers, windows, 8, moves)
-    return flat.chains.advance(settled.walkers, windows, 24, moves)
+    settled = flat.chains.advance(walkers, windows, RUNG_ROUNDS // 4, moves)
+    return flat.chains.advance(settled.walkers, windows, RUNG_ROUNDS * 3 // 4, moves)
 
 
 def _note(rungs: _Rungs, flat: Flat, beta: float, found: Advance) -> bool:

@@ -14,6 +14,9 @@ from volumetry.methods.flat_histogram.settle import Settled
 from volumetry.methods.mixing import made_of
 from volumetry.runtime.progress import Progress
 
+_WATCHED = 256
+"""Weights of a layer whose renewal is watched."""
+
 
 class Produced(NamedTuple):
     """A finished production.
@@ -54,11 +57,18 @@ def produce(
     windows = Windows.fixed(settled.log_weight, low, settled.mixture)
     rounds = max(2, int(parameters.block_sweeps * ROUNDS_A_SWEEP))
     blocks: list[Tally] = []
+    watched = {
+        name: first + np.unique(np.linspace(0, size - 1, min(size, _WATCHED)).astype(int))
+        for name, first, size in flat.chains.system.segments
+    }
+    tops: dict[str, list[np.ndarray]] = {name: [] for name in watched}
     note, quiet = "", False
     while True:
         found = flat.chains.advance(walkers, windows, rounds, settled.moves, tests)
         walkers = found.walkers
         blocks.append(_compact(found.tally))
+        for name, columns in watched.items():
+            tops[name].append(found.top[:, columns])
         done = len(blocks)
         if done == parameters.max_blocks or (done >= parameters.min_blocks and done % 4 == 0):
             production = Production(
@@ -67,11 +77,12 @@ def produce(
                 flat.grid.coordinate,
                 uniform,
                 flat.chains.system.largest_score,
+                {name: np.stack(each, axis=1) for name, each in tops.items()},
             )
             criteria = judge(production)
             said = complaints(criteria)
             if done == parameters.max_blocks or (quiet and not said):
-                top = States(found.top, walkers.levels[:, -1])
+                top = States.in_turn(found.top, walkers.levels[:, -1], flat.sets)
                 return Produced(production, criteria, top, sum(map(made_of, blocks)))
             quiet = not said
             note = said[0] if said else "converged, to be confirmed"

@@ -4,6 +4,7 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from volumetry.methods.setting import Setting
 from volumetry.runtime.memory import require
@@ -16,15 +17,29 @@ Bounds = list[tuple[int, int]]
 
 
 class States(NamedTuple):
-    """Weights met on the way; state s was met by set s modulo the number of sets.
+    """Weights met on the way.
 
     Attributes:
         weights: (states, n_weights).
         levels: (states,).
+        owner: (states,): the set that met it.
     """
 
     weights: np.ndarray
     levels: np.ndarray
+    owner: np.ndarray
+
+    @classmethod
+    def in_turn(cls, weights: np.ndarray, levels: np.ndarray, sets: int) -> "States":
+        """States of which the sets own one after the other."""
+        return cls(weights, levels, np.arange(len(levels)) % sets)
+
+    def __add__(self, more: "States") -> "States":
+        return States(*(np.concatenate(both) for both in zip(self, more)))
+
+    def only(self, which: np.ndarray) -> "States":
+        """Those that a mask or a slice picks."""
+        return States(*(values[which] for values in self))
 
 
 class Flat(Setting):
@@ -60,6 +75,10 @@ class Flat(Setting):
         flat = -np.interp(np.arange(self.grid.n_coordinates), seen, values[seen])
         weight = self.base_weight + flat[self.grid.coordinate]
         return np.where(self.grid.inside(bounds), weight, -np.inf)
+
+    def describe(self, result: xr.Dataset, made: np.ndarray) -> xr.Dataset:
+        """A result that also tells what moves were made: see ``Proposals.describe``."""
+        return self.proposals.describe(result, made, self.chains.system.segments, self.sets)
 
     def check_memory(self, windows: int) -> None:
         """Refuse what would not fit, before it is allocated.

@@ -71,7 +71,7 @@ def enter(flat: Flat, bounds: Bounds, states: States, step: int) -> Entered:
     met = coordinate[states.levels]
     nearest = np.empty((flat.sets, len(bounds)), int)
     for r in range(flat.sets):
-        own = np.arange(len(met)) % flat.sets != r
+        own = states.owner != r
         for w, (low, high) in enumerate(bounds):
             outside = np.maximum(low - met, met - high).clip(0)
             centre = np.abs(2 * met - low - high)
