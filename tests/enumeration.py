@@ -45,15 +45,18 @@ def random_problem(number: int) -> Problem:
     return Problem(network, x[:n], y[:n], x[n:], y[n:], x[:0], y[:0])
 
 
+def every_setting(size: int) -> np.ndarray:
+    """All 2^size weight settings: int8 (2^size, size), bit i of a row's number telling weight i."""
+    return (2 * (np.arange(2**size)[:, None] >> np.arange(size) & 1) - 1).astype(np.int8)
+
+
 def plain_counts(problem: Problem) -> np.ndarray:
     """How many weight settings have each (A, correct test examples): (n + 1, N + 1)."""
     n, n_test = len(problem.y_train), len(problem.y_test)
-    m = problem.network.n_weights
     x = np.concatenate([problem.x_train, problem.x_test])
     y = np.concatenate([problem.y_train, problem.y_test])
     counts = np.zeros((n + 1, n_test + 1), np.int64)
-    for number in range(2**m):
-        weights = (2 * (number >> np.arange(m) & 1) - 1).astype(np.int8)
+    for weights in every_setting(problem.network.n_weights):
         right = predict(problem.network, weights, x) == y
         counts[right[:n].sum(), right[n:].sum()] += 1
     return counts

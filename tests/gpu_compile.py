@@ -16,7 +16,7 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from volumetry.chains.gpu import GpuChains
-from volumetry.chains.records import Mixture, Schedule, Windows
+from volumetry.chains.records import Mixture, Pull, Schedule, Windows
 from volumetry.networks import build_network
 from volumetry.systems.classification import Classification, Problem
 from volumetry.weights.moves import Kind, Segment
@@ -79,6 +79,9 @@ def compile_all(layers, shape, n, bins):
     mixture = Mixture.of([Kind(every, 3), Kind(every, 1)], np.ones((3, 2)))
     for own in (windows, windows._replace(mixture=mixture)):
         chains.advance(walkers, own, 1, np.ones(3), Schedule(low=0))
+    pull = Pull(np.ones((1, network.n_weights), np.int8), 1.0)
+    window = Windows.fixed(np.zeros((1, system.grid.size)), np.zeros(1, np.int64))
+    chains.relax(chains.populate(0, 2), np.arange(2), window, 1, 1, 1, pull=pull)
 
 
 if __name__ == "__main__":

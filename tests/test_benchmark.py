@@ -21,6 +21,8 @@ from volumetry.report.benchmark_tables import TABLES, markdown, refresh
 from volumetry.runtime import netcdf
 from volumetry.weights.binary import BinaryWeights
 
+pytestmark = pytest.mark.slow  # every kernel, and each kind of baseline
+
 ROOT = Path(__file__).parents[1]
 QUICK = DESIGNS["quick"]
 LAYERS = [[], ["linear 5"], ["conv 2", "pool", "linear 4"], ["conv 2", "pool", "conv 3"], ["pool"]]

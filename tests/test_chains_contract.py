@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from enumeration import random_problem
+from enumeration import every_setting, random_problem
 
 from volumetry.chains.cpu import CpuChains
 from volumetry.chains.recorded import RecordedChains
-from volumetry.chains.records import Mixture, Schedule, Windows
+from volumetry.chains.records import Mixture, Population, Pull, Schedule, Windows
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.systems.classification import Classification
 from volumetry.weights.moves import Kind, Segment
@@ -200,17 +200,17 @@ def test_draws_are_numbered(backend, system):
 MEMBERS, GROUPS = 6, 2
 
 
-def relax(chains, population, parents, rounds=3):
+def relax(chains, population, parents, rounds=3, beta=0.3, pull=None):
     """At one temperature, with two kinds of moves; tests at every level."""
     size = chains.system.space.size
     kinds = [Kind(Segment("all", 0, size), 3), Kind(Segment("last", size - 4, 4), 1)]
     window = Windows.fixed(
-        0.3 * chains.system.grid.coordinate[None],
+        beta * chains.system.grid.coordinate[None],
         np.zeros(1, np.int64),
         Mixture.of(kinds, np.ones((1, 2))),
     )
     tests = schedule(chains.system)
-    return chains.relax(population, parents, window, rounds, 3, GROUPS, tests)
+    return chains.relax(population, parents, window, rounds, 3, GROUPS, tests, pull)
 
 
 def test_a_population_is_drawn_member_by_member(backend, system):
@@ -257,10 +257,85 @@ def test_members_do_not_depend_on_who_is_relaxed_beside_them(backend, system):
     assert np.array_equal(one.trace[4:], other.trace)
 
 
+def towards(system, strength):
+    """A pull of each group towards weights of its own, opposite ones."""
+    toward = system.space.draw(np.random.default_rng(6))
+    return Pull(np.array([toward, -toward]), strength)
+
+
+def test_a_pull_of_no_strength_changes_nothing(backend, system):
+    chains = backend(system, 3, SETS, SEED)
+    population, parents = chains.populate(0, MEMBERS), np.arange(MEMBERS)
+    plain, pulled = (
+        relax(chains, population, parents, rounds=1, pull=pull)
+        for pull in (None, towards(system, 0.0))
+    )
+    for name, one, other in zip(plain._fields[1:], plain[1:], pulled[1:]):
+        assert np.array_equal(one, other), name
+    for name, one, other in zip(population._fields, plain.population, pulled.population):
+        assert np.array_equal(one, other), name
+
+
+def test_each_group_is_pulled_its_own_way_also_when_recalled(backend, system, tmp_path):
+    """So strongly that no move away from ``toward`` is ever accepted; on a GPU, in two parts."""
+    chains, pull = backend(system, 3, SETS, SEED), towards(system, 100.0)
+    if hasattr(chains, "on"):
+        chains.on.parts = lambda members: [slice(0, 1), slice(1, members)]
+    toward = np.repeat(pull.toward, MEMBERS // GROUPS, axis=0)
+    population, found = chains.populate(0, MEMBERS), []
+    for _ in range(2):
+        with Checkpoint(tmp_path / "job", "key", seconds=0) as checkpoint:
+            recorded = RecordedChains(chains, checkpoint)
+            found.append(relax(recorded, population, np.arange(MEMBERS), 2, 0.0, pull).population)
+    before, after, recalled = map(system.space.decode, [p.codes for p in (population, *found)])
+    assert np.array_equal(after, recalled)
+    assert np.array_equal(found[0].level, levels(system, after))
+    nearer = (after * toward).sum(axis=1) - (before * toward).sum(axis=1)
+    assert (nearer >= 0).all() and (nearer > 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4])
+def test_pulled_members_are_distributed_as_they_should(backend, beta):
+    """Against all weight settings; half the pull, or one the other way, would be noticed.
+
+    Members start from ``toward``. In the interpreter there are few of them, with just enough moves.
+    """
+    system, strength = Classification.over_correct(random_problem(0)), 1.2
+    members, moves, share = 1600, 101, {1: 3, 3: 1}
+    if backend is BACKENDS["gpu"] and DEVICE == "cpu":
+        members, moves, share = 16, 19, {1: 1}
+    kinds = [Kind(Segment("all", 0, system.space.size), flips) for flips in share]
+    mixture = Mixture.of(kinds, np.array([[*share.values()]]))
+    chains, pull = backend(system, 3, SETS, SEED), towards(system, strength)
+    toward = np.repeat(pull.toward, members // GROUPS, axis=0)
+    start = Population(system.space.encode(toward), levels(system, toward), 0, 0)
+    window = Windows.fixed(beta * system.grid.coordinate[None], np.zeros(1, np.int64), mixture)
+    found = chains.relax(start, np.arange(members), window, 1, moves, GROUPS, pull=pull).population
+    weights, every = system.space.decode(found.codes), every_setting(system.space.size)
+    a = levels(system, every)
+    assert np.array_equal(found.level, levels(system, weights))
+    seen = np.array([(weights * toward).sum(axis=1), found.level])
+
+    def z(strength):
+        """Of the means of w . toward and of A, were this the strength."""
+        off, variance = np.zeros((2, 2))
+        for own, values in zip(pull.toward.astype(np.int64), np.split(seen, GROUPS, axis=1)):
+            exact = np.array([every @ own, a])
+            p = np.exp([strength, beta] @ exact)
+            p /= p.sum()
+            mean = exact @ p
+            off += (values - mean[:, None]).sum(axis=1)
+            variance += values.shape[1] * (exact**2 @ p - mean**2)
+        return np.abs(off) / np.sqrt(variance)
+
+    assert z(strength).max() < 3
+    assert z(strength / 2)[0] > 3 and z(-strength)[0] > 3
+
+
 def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
     parents = np.array([1, 1, 0, 3, 5, 4])
     ended = []
-    for steps in (2, 3):
+    for steps in (1, 2):
         with Checkpoint(tmp_path / "job", "key", seconds=0) as checkpoint:
             chains = RecordedChains(backend(system, 3, SETS, SEED), checkpoint)
             population = chains.populate(0, MEMBERS)
@@ -271,7 +346,7 @@ def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
             ended.append(found)
     undisturbed = backend(system, 3, SETS, SEED)
     population = undisturbed.populate(0, MEMBERS)
-    for _ in range(3):
+    for _ in range(2):
         found = relax(undisturbed, population, parents)
         population = found.population
     for name, one, other in zip(found._fields[1:], found[1:], ended[1][1:]):

@@ -19,7 +19,7 @@ from enumeration import random_problem
 from volumetry.benchmark.design import DESIGNS
 from volumetry.benchmark.gpu import bytes_per_move, measure
 from volumetry.chains.cpu import CpuChains
-from volumetry.chains.records import Mixture, Schedule, Tally, Windows
+from volumetry.chains.records import Mixture, Pull, Schedule, Tally, Windows
 from volumetry.errors import ConfigError
 from volumetry.methods.flat_histogram.setting import States, open_run
 from volumetry.methods.flat_histogram.windows import enter
@@ -53,8 +53,9 @@ NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "two stages": (("conv 2", "pool", "conv 3", "linear 6"), (2, 5, 4), 3, 15, 20),
     "wide types": (("conv 1", "linear 6"), (1, 2, 3), 3, 10**8, 40),
 }
-# Kernels for wide types are slow to compile.
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("wide" in name)) for name in NETWORKS]
+# Kernels for wide types are slow to compile, and those of two stages to interpret.
+SLOW = "wide types", "two stages"
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS]
 BLOCK = 32  # so 40 examples are two blocks
 N_TEST, SETS = 20, 2
 SEED = 2**63 + 11
@@ -165,7 +166,7 @@ def test_frozen_weights_exchange_and_tests(name):
     assert SETS * 3 <= tally.tests.sum() < SETS * 3 * 3
 
 
-@pytest.mark.parametrize("bins", [1, 11])
+@pytest.mark.parametrize("bins", [1, pytest.param(11, marks=pytest.mark.slow)])
 def test_mixtures_of_moves(bins):
     case = Case("small cnn", bins)
     size = case.network.n_weights
@@ -200,12 +201,17 @@ def test_uniform_draws():
     check_equal(case.cpu.draw(2 * SETS, 2), case.gpu.draw(2 * SETS, 2))
 
 
-def test_a_population():
-    case = Case("small cnn")
+@pytest.mark.parametrize(("bins", "strength"), [(1, None), (1, 0.3), (11, 0.3)])
+def test_a_population(bins, strength):
+    case = Case("small cnn", bins)
     populations = [side.populate(5, 4) for side in (case.cpu, case.gpu)]
     check_equal(*populations)
     window = Windows.fixed(0.5 * case.system.grid.coordinate[None], np.zeros(1, np.int64))
-    given = np.array([0, 0, 3, 2]), window, 2, 3, 2, Schedule(low=0)
+    tests, pull = Schedule(low=0 if bins == 1 else None), None
+    if strength is not None:
+        toward = [case.system.space.draw(np.random.default_rng(g)) for g in range(2)]
+        pull = Pull(np.array(toward), strength)
+    given = np.array([0, 0, 3, 2]), window, 2, 3, 2, tests, pull
     found = [s.relax(p, *given) for s, p in zip((case.cpu, case.gpu), populations)]
     check_equal(*(each.population for each in found))
     check_equal(*(each[1:] for each in found))
@@ -234,7 +240,7 @@ def test_stages_run_alike_on_both_devices(monkeypatch):
     for name in ("cpu", "cuda"):
         flat = open_run("rewl", system, RewlParameters(walkers=2), 5, None, device=name)
         flat.chains.draw(2, 1)
-        states = States(weights, np.zeros(2, np.int64))
+        states = States.in_turn(weights, np.zeros(2, np.int64), 2)
         entered = enter(flat, [(0, size - 1)] * 2, states, 7)
         windows = Windows.fixed(0.1 * np.arange(size) * np.ones((2, 1)), np.zeros(2, np.int64))
         moves = np.array([2, 1])

@@ -60,17 +60,17 @@ def test_a_flip_of_a_kernel_is_much_work(cnn):
     assert work[CONV] > 50 and work[OUTPUT] < work[SINGLE] < 1 < work[ANY] < 2
 
 
-def test_small_layers_take_a_quarter_of_the_work_where_they_are_accepted(cnn):
+def test_small_layers_take_a_quarter_of_the_work_each_where_they_are_accepted(cnn):
     moves, work = share(cnn, [0.8, 0.8, 0.3, 0.9, 0.8])
     assert moves.sum() == pytest.approx(1) and moves[ANY] == pytest.approx(0.05)
-    assert work[CONV] + work[OUTPUT] == pytest.approx(0.25, abs=0.03)
+    assert work[CONV] + work[OUTPUT] == pytest.approx(0.5, abs=0.06)
     assert work[CONV] == pytest.approx(work[OUTPUT], rel=1e-3)
 
 
 def test_kernels_are_left_alone_where_they_are_not_accepted(cnn):
     _, work = share(cnn, [0.6, 0.6, 0, 0.85, 0.4])
     assert 0 < work[CONV] < 0.01
-    assert work[OUTPUT] == pytest.approx(0.25, abs=0.03)
+    assert 0.25 < work[OUTPUT] < 0.34  # a quarter of what it would be, were kernels of use
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,11 @@ def test_the_sound_version_passes():
     assert largest_z(least_windows=2) < LARGEST_Z
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize(
+    "name",
+    # Each compiles a kernel of its own.
+    [pytest.param(name, marks=[pytest.mark.slow] * (k > 1)) for k, name in enumerate(MUTATIONS)],
+)
 def test_a_broken_chain_is_caught(name, monkeypatch):
     broken = broken_chains(*MUTATIONS[name])
     monkeypatch.setattr(chains, "run_rounds", broken.run_rounds)
@@ -94,6 +98,7 @@ def test_a_broken_chain_is_caught(name, monkeypatch):
     assert z > LARGEST_Z
 
 
+@pytest.mark.slow
 def test_exchange_without_its_acceptance_test_is_caught(monkeypatch):
     """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
     tiny = test_chains.Tiny("perceptron")

@@ -13,6 +13,7 @@ from volumetry.methods import enumeration
 from volumetry.methods import population_annealing as annealing
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.population_annealing import Parameters
+from volumetry.methods.resampling import longest_step, resample
 
 QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2)
 PROBLEMS = 60
@@ -98,7 +99,7 @@ def test_interpolators_fit(compared):
 def test_resampling_copies_by_weight():
     rng = np.random.default_rng(1)
     log_w = rng.normal(size=(3, 50))
-    log_z, parents = annealing._resample(log_w, rng)
+    log_z, parents = resample(log_w, rng)
     assert np.allclose(log_z, np.log(np.exp(log_w).mean(axis=1)))
     for p in range(3):
         copies = np.bincount(parents[p] - 50 * p, minlength=50)
@@ -108,11 +109,11 @@ def test_resampling_copies_by_weight():
 
 def test_a_step_leaves_the_effective_share_that_is_wanted():
     at = np.random.default_rng(2).integers(0, 40, (3, 200))
-    step = annealing._step(at, 0.6)
+    step = longest_step(at, 0.6)
     weight = np.exp(step * at)
     left = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / 200
     assert left.mean() == pytest.approx(0.6, abs=1e-6)
-    assert annealing._step(np.full((3, 9), 4), 0.6) == 1.0  # all alike: as far as may be
+    assert longest_step(np.full((3, 9), 4), 0.6) == 1.0  # all alike: as far as may be
 
 
 def test_perfect_histograms_give_the_density_of_states():

@@ -27,7 +27,8 @@ def production(share, blocks=GROUPS):
         tally.tests[:, 1] = 2
         tally.test_sum[:, 1] = np.rint(2000 * share[:, block])
         tallies.append(tally._replace(visits=tally.visits.reshape(SETS, 2)))
-    return Production(np.zeros((1, 2)), tallies, np.arange(2), None, 1000)
+    tops = {"all": np.random.default_rng(3).choice([-1, 1], (SETS, blocks, 5))}
+    return Production(np.zeros((1, 2)), tallies, np.arange(2), None, 1000, tops)
 
 
 def log_odds(log_p):
@@ -67,3 +68,61 @@ def test_intervals_with_their_degrees_of_freedom_cover_where_sets_differ():
         missed_normal += z > 1.96
     assert 0.025 < missed / repeats < 0.08
     assert missed_normal / repeats > 0.1
+
+
+SIDES = np.arange(SETS) % 2 == 1
+
+
+def agreements(drawn):
+    """What ``sets_agree`` and ``sets_agree_on_accuracy`` say of shares."""
+    made = production(drawn)
+    return made.sets_agree(log_odds, SIDES), made.sets_agree_on_accuracy(1, SIDES)
+
+
+def test_sets_that_differ_by_chance_agree():
+    """Probabilities of a larger F are uniform: 400 of each, in tenths."""
+    rng = np.random.default_rng(5)
+    drawn = [agreements(0.5 + 0.05 * rng.normal(size=(SETS, GROUPS))) for _ in range(400)]
+    for chances in np.array(drawn).reshape(400, -1).T:
+        counts = np.histogram(chances, 10, (0, 1))[0]
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("shift", "sides_agree"), [([-1, 1, -1, 1], False), ([-1, -1, 1, 1], True), ([0] * 4, True)]
+)
+def test_sets_that_differ_by_more_than_they_fluctuate_are_noticed(shift, sides_agree):
+    noise = 0.02 * np.random.default_rng(6).normal(size=(SETS, GROUPS))
+    for agreement in agreements(0.5 + 0.08 * np.array(shift)[:, None] + noise):
+        assert (agreement.sides > 1e-3) == sides_agree
+        assert (agreement.sets > 1e-3) == (shift == [0] * 4)
+
+
+def test_sets_that_all_say_the_same_agree():
+    assert agreements(np.full((SETS, GROUPS), 0.5)) == ((1.0, 1.0), (1.0, 1.0))
+
+
+def test_with_a_single_side_there_is_nothing_to_compare():
+    drawn = 0.5 + 0.05 * np.random.default_rng(7).normal(size=(SETS, GROUPS))
+    assert np.isnan(production(drawn).sets_agree(log_odds, np.zeros(SETS, bool)).sides)
+
+
+def lineages(tops, round_trips=0):
+    share = np.full((SETS, len(tops["kernel"][0])), 0.5)
+    made = production(share, share.shape[1])
+    tallies = [b._replace(round_trips=np.full((SETS, 1), round_trips)) for b in made.blocks[:1]]
+    return Production(
+        np.zeros((1, 2)), tallies + made.blocks[1:], np.arange(2), None, 1000, tops
+    ).lineages["kernel"]
+
+
+def test_lineages_are_counted_by_the_autocorrelation_of_the_weights():
+    rng, blocks = np.random.default_rng(8), 200
+    fresh = rng.choice([-1, 1], (SETS, blocks, 54))
+    assert lineages({"kernel": fresh}) == pytest.approx(SETS * blocks, rel=0.2)
+    kept = np.repeat(fresh[:, ::20], 20, axis=1)  # renewed after every 20 blocks
+    assert lineages({"kernel": kept}) == pytest.approx(SETS * blocks / 20, rel=0.4)
+    frozen = np.repeat(fresh[:, :1], blocks, axis=1)
+    assert lineages({"kernel": frozen}) == SETS
+    # A layer that has but one setting that fits is renewed by replicas that come from far.
+    assert lineages({"kernel": np.ones_like(fresh)}, round_trips=3) == SETS + 3 * SETS

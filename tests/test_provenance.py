@@ -145,7 +145,7 @@ def test_a_run_lists_what_it_uses_whatever_else_is_installed(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
     job = "volumetry.study.job"
     rewl, trained = (f"volumetry.methods.{name}" for name in ("rewl", "training"))
-    used = ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "xarray"]
+    used = ["llvmlite", "netCDF4", "numba", "numpy", "scipy", "threadpoolctl", "xarray"]
     assert provenance.versions(packages(job, rewl)) == dict.fromkeys(used, "1.0")
     assert set(packages(job, rewl, device="cuda")) == {*used, "torch", "triton"}
     for device in ("cpu", "cuda"):

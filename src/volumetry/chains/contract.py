@@ -9,6 +9,7 @@ from volumetry.chains.records import (
     Advance,
     Draws,
     Population,
+    Pull,
     Relaxed,
     Schedule,
     Walkers,
@@ -87,15 +88,18 @@ class Chains(Protocol):
         moves: int,
         groups: int,
         tests: Schedule = NO_TESTS,
+        pull: Pull | None = None,
     ) -> Relaxed:
         """Make every member a copy of its parent, then make rounds of ``moves`` moves with each.
 
-        The population owes nothing to walkers that were placed, nor they to it.
+        The population owes nothing to walkers that were placed, nor they to it. With a pull, moves
+        are accepted by window and pull together, those that keep the level included.
 
         Args:
             parents: int64 (members,): a member for each.
             window: a single one, for all; its weights are fixed.
             groups: in which members are counted, one after the other; divides their number.
+            pull: towards weights of each group's own; none by default.
         """
         ...
 

@@ -17,6 +17,7 @@ from volumetry.chains.records import (
     Advance,
     Draws,
     Population,
+    Pull,
     Relaxed,
     Schedule,
     Walkers,
@@ -43,7 +44,9 @@ from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.philox import draw_weights, log_uniform, words
 from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MEMBERS, MOVES, stream
 from volumetry.systems.classification import Classification
-from volumetry.weights.flips import draw_flips, draw_kind, flip, shift
+from volumetry.weights.flips import draw_flips, draw_kind, flip, gain, shift
+
+_NO_PULL = Pull(np.empty(0, np.int8), 0.0)
 
 
 class Buffers(NamedTuple):
@@ -125,22 +128,11 @@ class CpuChains:
         own = [windows] * self.sets
         if windows.ln_f.any():  # every set learns weights of its own
             own = [windows._replace(log_weight=windows.log_weight.copy()) for _ in own]
-        test_low = tests.lowest(grid.size)
+        rest = moves, tests.lowest(grid.size), tests.every, _NO_PULL
 
         def one(r):
-            run_rounds(
-                self._buffers[r],
-                self._weights[r],
-                of_set(walkers, r),
-                own[r],
-                of_set(tally, r),
-                levels,
-                self._seed,
-                r,
-                moves,
-                test_low,
-                tests.every,
-            )
+            records = of_set(walkers, r), own[r], of_set(tally, r)
+            run_rounds(self._buffers[r], self._weights[r], *records, levels, self._seed, r, *rest)
 
         list(self._map(one, range(self.sets)))
         top = self._weights[np.arange(self.sets), walkers.replica[:, -1]]
@@ -188,12 +180,16 @@ class CpuChains:
         moves: int,
         groups: int,
         tests: Schedule = NO_TESTS,
+        pull: Pull | None = None,
     ) -> Relaxed:
         """Relax a population; see ``Chains.relax``."""
         space, levels, size = self.system.space, self.system.levels, self.system.grid.size
         window = window.mixed(space.size, self._flips)
         kinds = len(window.mixture.kinds)
         test_low = tests.lowest(size)
+        pulls = [_NO_PULL] * groups
+        if pull is not None:  # arrays of the one type that the kernel is compiled for
+            pulls = [Pull(own, float(pull.strength)) for own in np.array(pull.toward, np.int8)]
 
         def one(r):
             weights = space.decode(population.codes[parents[r]])[None]
@@ -213,6 +209,7 @@ class CpuChains:
                     np.array([moves]),
                     test_low,
                     tests.every,
+                    pulls[r * groups // len(parents)],
                 )
             return space.encode(weights[0]), walkers, tally
 
@@ -288,7 +285,18 @@ def make_buffers(
 
 @jit
 def run_rounds(
-    buffers, weights, walkers, windows, tally, levels, seed, walker_set, moves, test_low, test_every
+    buffers,
+    weights,
+    walkers,
+    windows,
+    tally,
+    levels,
+    seed,
+    walker_set,
+    moves,
+    test_low,
+    test_every,
+    pull,
 ):
     """Run the chain of one set, as ``Chains.advance`` says.
 
@@ -299,6 +307,7 @@ def run_rounds(
         seed: 64-bit key of the generator.
         walker_set: number of this walker set, part of every stream.
         moves: int64 (W).
+        pull: of this walker set, ``toward`` (n_weights); empty for none.
     """
     n_windows, rounds = tally.trace.shape
     highest = tally.visits.shape[1] - 1
@@ -306,7 +315,9 @@ def run_rounds(
         number = walkers.step[0]
         for w in range(n_windows):
             place = w + n_windows * walker_set
-            _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves[w])
+            _run_window(
+                buffers, weights, walkers, windows, tally, levels, seed, place, w, moves[w], pull
+            )
         walkers.step[0] += 1
         for w in range(number % 2, n_windows - 1, 2):
             word = words(seed, stream(EXCHANGE, w + n_windows * walker_set), number, 0)[0]
@@ -332,7 +343,7 @@ def run_rounds(
 
 
 @part
-def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves):
+def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves, pull):
     replica = walkers.replica[w]
     plan, state, room, scratch = borrow(
         buffers.plan, state_of(buffers.states, replica), buffers.move, buffers.scratch
@@ -342,6 +353,8 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
     kinds, until = borrowed(windows.mixture.kinds), borrowed(windows.mixture.until[w])
     proposed_of, accepted_of = borrowed(tally.proposed[w]), borrowed(tally.accepted[w])
+    toward, strength = borrowed(pull.toward), pull.strength
+    pulled = toward.size > 0
     binned = levels.bins > 1
     test_state = state_of(buffers.test_states, replica if binned else 0)
     test_plan, test_state, _, test_scratch = borrow(
@@ -367,8 +380,10 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
             hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
             proposed = proposed * levels.bins + hits // levels.width
             accept = hits >= least_hits
-        if accept and proposed != level:
+        if accept and (proposed != level or pulled):
             change = log_weight[proposed] - log_weight[level]
+            if pulled:
+                change += strength * gain(weights, move.flips, toward)
             accept = change >= 0 or log_uniform(word) < change
         if accept:
             commit(plan, state, move, scratch)

@@ -17,6 +17,7 @@ from volumetry.chains.records import (
     Advance,
     Draws,
     Population,
+    Pull,
     Relaxed,
     Schedule,
     Tally,
@@ -139,6 +140,7 @@ class GpuChains:
         moves: int,
         groups: int,
         tests: Schedule = NO_TESTS,
+        pull: Pull | None = None,
     ) -> Relaxed:
         """Relax a population; see ``Chains.relax``. Each member is a walker set of one window."""
         space, size = self.system.space, self.system.grid.size
@@ -156,7 +158,12 @@ class GpuChains:
             walkers = new_walkers(part.stop - part.start, 1, population.step)
             walkers.level[:] = self.on.start(space.decode(population.codes[parents[part]])[:, None])
             place = MEMBERS + population.first + part.start
-            walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place)
+            own = None
+            if pull is not None:
+                group = np.arange(part.start, part.stop) * groups // len(parents)
+                toward = np.array(pull.toward, np.int8)[group]
+                own = Pull(toward, np.array([pull.strength], np.float64))
+            walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place, own)
             for r, code in enumerate(self.positions()[:, 0]):
                 relaxed.enter(part.start + r, code, walkers.level[r, 0], of_set(tally, r))
         return relaxed
@@ -169,11 +176,12 @@ class GpuChains:
         moves,
         tests: Schedule,
         place: int = 0,
+        pull: Pull | None = None,
     ) -> tuple[Walkers, Tally, np.ndarray]:
         """Make rounds; the walkers, what was counted, and the weights of all sets.
 
         Args:
-            place: as for ``OnDevice.enqueue``.
+            place, pull: as for ``OnDevice.enqueue``.
         """
         grid, (sets, count) = self.system.grid, walkers.level.shape
         windows = windows.mixed(self.system.space.size, self._flips)
@@ -184,7 +192,8 @@ class GpuChains:
         moves = np.array(np.broadcast_to(moves, count), np.int64)
         test_low = tests.lowest(grid.size)
         few = tuple(np.unique(windows.mixture.kinds[:, 2]).tolist())
-        self.on.enqueue(there, given, counted, few, place, moves, test_low, tests.every)
+        pull = pull and _to_device(pull, self.on.device)
+        self.on.enqueue(there, given, counted, few, place, moves, test_low, tests.every, pull)
         walkers = Walkers(*(values.cpu().numpy() for values in there))
         tally = Tally(*(values.cpu().numpy() for values in counted))
         return walkers, tally, given.log_weight.cpu().numpy()

@@ -79,13 +79,16 @@ class OnDevice:
             score = self.evaluate(self.test, self.weights, self.test_values).cpu().numpy()
         return self._system.level(correct, score).reshape(weights.shape[:2])
 
-    def enqueue(self, walkers, windows, tally, flips, place, moves, test_low, test_every) -> None:
+    def enqueue(
+        self, walkers, windows, tally, flips, place, moves, test_low, test_every, pull=None
+    ) -> None:
         """Launch all rounds.
 
         Args:
             flips: the numbers of flips that kinds of moves have.
             place: that streams of moves give to the first window of the first set.
-            moves: and what follows, as for ``cpu.run_rounds``.
+            moves, test_low, test_every: as for ``cpu.run_rounds``.
+            pull: ``toward`` (R, n_weights), for one window a set, and ``strength`` (1).
         """
         count, n_windows, rounds = tally.trace.shape
         n_levels = tally.visits.shape[2]
@@ -103,6 +106,7 @@ class OnDevice:
                 walkers,
                 windows,
                 tally,
+                pull,
                 moves,
                 self._table,
                 self._seed,

@@ -8,6 +8,7 @@ from volumetry.chains.records import (
     Advance,
     Draws,
     Population,
+    Pull,
     Relaxed,
     Schedule,
     Tally,
@@ -90,6 +91,7 @@ class RecordedChains:
         moves: int,
         groups: int,
         tests: Schedule = NO_TESTS,
+        pull: Pull | None = None,
         keep: bool = False,
     ) -> Relaxed:
         """As ``Chains.relax``, or as the checkpoint recalls it.
@@ -106,7 +108,7 @@ class RecordedChains:
                 step=population.step + rounds * moves,
             )
             return Relaxed(after, **record)
-        found = self._chains.relax(population, parents, window, rounds, moves, groups, tests)
+        found = self._chains.relax(population, parents, window, rounds, moves, groups, tests, pull)
         counted = found._asdict() | {"level": found.population.level}
         del counted["population"]
         if keep:

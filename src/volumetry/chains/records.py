@@ -132,6 +132,19 @@ NO_TESTS = Schedule()
 """A chain that does not look at the test set between moves."""
 
 
+class Pull(NamedTuple):
+    """A field that favours weights near given ones: it adds strength x (w . toward) to ln weight.
+
+    Attributes:
+        toward: int8 (groups, n_weights), -1, +1, or 0 where nothing pulls: for the members of each
+            group.
+        strength: any sign; 0 changes nothing.
+    """
+
+    toward: np.ndarray
+    strength: float
+
+
 class Tally(NamedTuple):
     """What the chain counts. All integers, so sums do not depend on their order.
 

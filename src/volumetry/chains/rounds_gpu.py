@@ -7,7 +7,7 @@ from volumetry.engines.evaluator_gpu import commit, evaluate, initialise_block
 from volumetry.engines.layout_gpu import n_weights, state_of
 from volumetry.kernels.philox_gpu import log_uniform, words
 from volumetry.kernels.streams_gpu import EXCHANGE, KINDS, MOVES, stream
-from volumetry.weights.flips_gpu import draw_flips, draw_kind, flip, shift
+from volumetry.weights.flips_gpu import draw_flips, draw_kind, flip, gain, shift
 
 
 @triton.jit(do_not_specialize=["first_place", "n_windows", "n_levels"])
@@ -20,6 +20,7 @@ def run_windows(
     walkers,
     windows,
     tally,
+    pull,
     moves,
     table,
     seed,
@@ -74,6 +75,8 @@ def run_windows(
                     log_weight,
                     low,
                     level,
+                    pull,
+                    place,
                     tally.changes + place.to(tl.int64) * n_levels,
                     tally.accepted + place * MIXED + kind,
                     LEVELS,
@@ -83,9 +86,8 @@ def run_windows(
                 )
         tl.atomic_add(tally.proposed + place * MIXED + kind, 1, sem="relaxed")
         tl.atomic_add(visits + level, 1, sem="relaxed")
-        if ln_f > 0:
-            if step % interval == 0:
-                tl.store(log_weight + level, tl.load(log_weight + level) - ln_f)
+        if (ln_f > 0) & (step % interval == 0):
+            tl.store(log_weight + level, tl.load(log_weight + level) - ln_f)
         tl.debug_barrier()
     tl.store(counter, last)
     tl.store(walkers.level + walker, level)
@@ -104,6 +106,8 @@ def _make_move(
     log_weight,
     low,
     level,
+    pull,
+    place,
     changes,
     accepted,
     LEVELS: tl.constexpr,
@@ -115,6 +119,7 @@ def _make_move(
 
     Args:
         word: 32 random bits, which decide.
+        pull, place: None, or ``toward`` (places, n_weights) and ``strength`` (1); and the row.
         changes, accepted: counters of the moves that change a level, and of those accepted.
     """
     BASE: tl.constexpr = LEVELS[0]
@@ -130,11 +135,17 @@ def _make_move(
             hits = evaluate(test_examples, test_values, weights, flips, fewest, NET, M, BLOCK)
             accept = hits >= fewest
             proposed = tl.where(accept, proposed * BINS + hits // BIN, level)
-    if proposed != level:
+    changed = proposed != level
+    tested = changed if pull is None else accept
+    if tested:
         change = tl.load(log_weight + proposed) - tl.load(log_weight + level)
+        if pull is not None:
+            toward = pull.toward + place.to(tl.int64) * n_weights(NET)
+            more = gain(weights, flips, toward, M).to(tl.float64)
+            change += tl.load(pull.strength) * more
         accept = (change >= 0) | (log_uniform(word, table) < change)
         if accept:
-            tl.atomic_add(changes + level, 1, sem="relaxed")
+            tl.atomic_add(changes + level, 1, changed, sem="relaxed")
             level = proposed
     # Nobody reads any more what follows overwrites.
     tl.debug_barrier()

@@ -134,6 +134,13 @@ REFERENCE_AGREEMENT = Rule(
     limit=1e-4,
     at_least=True,
 )
+REFERENCE_CONVERGED = Rule(
+    "`rewl`, from which `joint` starts",
+    "rewl, from which it starts, has not converged",
+    "converged",
+    limit=1,
+    at_least=True,
+)
 GOAL_FOUND = Rule(
     "weights with A = n (`rewl`)",
     "no weight setting with A = n = {limit:.0f} was found, the highest A met is {value:.0f}",
@@ -145,6 +152,13 @@ BIAS = Rule(
     "populations differ so much that ln V is expected {value:.3g} nats low, wanted {limit:.3g}",
     "the wanted standard error",
     known=True,
+)
+NOTHING_MISSED = Rule(
+    "ln V by populations pulled towards trained networks, above that of the run",
+    "populations pulled towards trained networks found {more:.2g} nats more volume, {value:.1f} "
+    "standard errors",
+    "3 standard errors, or the wanted one",
+    limit=3,
 )
 SETS_AGREE = Rule(
     "differences between walker sets in ln V and in the accuracy, against those within them",
@@ -189,7 +203,9 @@ RULES = (
     ROUND_TRIPS,
     UNKNOWN_FITS,
     REFERENCE_AGREEMENT,
+    REFERENCE_CONVERGED,
     BIAS,
+    NOTHING_MISSED,
     SETS_AGREE,
     SIDES_AGREE,
     LINEAGES,

@@ -46,7 +46,7 @@ class Populations:
         boltzmann = beta[:, None] * coordinate - log_z[:, :, None]
         with np.errstate(divide="ignore"):
             self.each = np.log(share.sum(axis=1)) - logsumexp(boltzmann, axis=1)
-        self.log_p = _log_mean(self.each)
+        self.log_p = log_mean(self.each)
         self._goal, self._test_counts = goal, test_counts
 
     @cached_property
@@ -57,7 +57,7 @@ class Populations:
     @cached_property
     def log_volume(self) -> float:
         """ln V, nats."""
-        return float(_log_mean(self.log_volumes))
+        return float(log_mean(self.log_volumes))
 
     @cached_property
     def score_shares(self) -> np.ndarray:
@@ -72,17 +72,17 @@ class Populations:
     @cached_property
     def log_p_stderr(self) -> np.ndarray:
         """Delete-one-population errors of ``log_p``: (levels,), nats; NaN where one alone was."""
-        return _jackknife([_log_mean(kept) for kept in _without_one(self.each)])
+        return _jackknife([log_mean(kept) for kept in without_one(self.each)])
 
     @cached_property
     def log_volume_stderr(self) -> float:
         """Delete-one-population error of ``log_volume``, nats."""
-        return float(_jackknife([_log_mean(kept) for kept in _without_one(self.log_volumes)]))
+        return float(_jackknife([log_mean(kept) for kept in without_one(self.log_volumes)]))
 
     @cached_property
     def accuracy_stderr(self) -> float:
         """Delete-one-population error of ``accuracy``."""
-        kept = zip(_without_one(self.log_volumes), _without_one(self._test_counts))
+        kept = zip(without_one(self.log_volumes), without_one(self._test_counts))
         return float(_jackknife([_mean(_weighted(*part)) for part in kept]))
 
     @cached_property
@@ -95,13 +95,13 @@ class Populations:
         return float(self.log_volumes.var(ddof=1) / 2 / len(self.log_volumes))
 
 
-def _log_mean(values: np.ndarray) -> np.ndarray:
+def log_mean(values: np.ndarray) -> np.ndarray:
     """ln of the mean of exp(values) over the first axis."""
     with np.errstate(divide="ignore"):
         return logsumexp(values, axis=0) - np.log(len(values))
 
 
-def _without_one(values: np.ndarray) -> np.ndarray:
+def without_one(values: np.ndarray) -> np.ndarray:
     """All but one along the first axis, for each: (P, P - 1, ...)."""
     return np.array([np.delete(values, one, axis=0) for one in range(len(values))])
 

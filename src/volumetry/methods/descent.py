@@ -25,14 +25,18 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @threadpool_limits.wrap(limits=1)  # sums then do not depend on the number of threads
-def descend(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+def descend(problem: Problem, seed: int, number: int) -> tuple[np.ndarray, int]:
     """Train a network from random latent weights.
+
+    Args:
+        seed, number: of the run, and of the network in it.
 
     Returns:
         int8 (n_weights,), the last weights that fit, or else those that were right most often; and
         how many training examples they have right.
     """
     network, n = problem.network, len(problem.y_train)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     x = pool_inputs(network, problem.x_train).astype(np.float32)
     x /= max(np.sqrt(np.mean(np.square(x))), 1e-6)
     width = 1 / np.sqrt(_fan_in(network))

@@ -1,8 +1,8 @@
 """The joint density of states g(A, Q) over the top band of A: how rare each test accuracy is.
 
 Walkers stay where A is in [n - band, n]; windows cover the number of correct test examples. The
-walkers start from those of rewl, and windows at accuracies that only training reaches from trained
-networks. Inside the band every A is weighted by 1 / g(A) of rewl, so that all are visited alike;
+walkers start from those of rewl; every other set from trained networks, also where accuracies are
+lower. Inside the band every A is weighted by 1 / g(A) of rewl, so that all are visited alike;
 the same g(A) fixes the absolute scale, and the shape that joint finds for it is a check.
 
 From ln g(n, Q) follows P(Q | A = n) far into its tails, and with it the *tail volume* of a trained
@@ -23,14 +23,17 @@ from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     NETWORKS_REACHED,
     REFERENCE_AGREEMENT,
+    REFERENCE_CONVERGED,
     TAIL_ERROR,
     UNKNOWN_FITS,
     Criterion,
+    agreement_criteria,
     general_criteria,
     verdict,
 )
 from volumetry.estimate.production import Production
 from volumetry.methods.costs import band_below
+from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
 from volumetry.methods.flat_histogram.explore import Anneal, explore
 from volumetry.methods.flat_histogram.learn import warm_start
 from volumetry.methods.flat_histogram.produce import Produced, produce
@@ -167,9 +170,8 @@ def run(
         reach = int(networks.hits.max(initial=0)) // levels.width
         anneal = Anneal(parameters.rung_sweeps, parameters.depth, reach)
         ladder = explore(flat, anneal, starts, step)
-        at = system.level(len(problem.y_train), networks.hits)
-        trained = States.in_turn(networks.weights, at, flat.sets)
-        states = ladder.climbed + ladder.fallen + trained
+        trained = _for_their_sets(system, networks, flat.sets) or train(flat, seed)
+        states = both_sides(flat, ladder, parameters.rung_sweeps, trained)
         settled = divide(
             flat,
             ladder,
@@ -189,6 +191,7 @@ def run(
     produced = produced._replace(
         criteria=[
             *produced.criteria,
+            REFERENCE_CONVERGED.judge(float(reference["converged"])),
             REFERENCE_AGREEMENT.judge(joint.agreement),
             NETWORKS_REACHED.judge(missed),
         ]
@@ -235,14 +238,29 @@ class _Tails:
             return np.exp(top - logsumexp(top)) @ centre
 
 
+def _for_their_sets(system: Classification, networks: _Networks, sets: int) -> States | None:
+    """The networks, shared among the sets that start from them; None if there are too few."""
+    owners = np.flatnonzero(from_training(sets))
+    if len(networks.hits) < len(owners):
+        return None
+    best = np.argsort(-networks.hits, kind="stable")
+    levels = system.level(len(system.problem.y_train), networks.hits[best])
+    return States.trained(networks.weights[best], levels, np.resize(owners, len(best)))
+
+
 def _judge(parameters: Parameters, tails: _Tails, production: Production) -> list[Criterion]:
     """What a production has to show to count as converged."""
     error = float(production.stderr(tails.accuracy))
+    sides = from_training(parameters.walkers)
     judged = [ACCURACY_ERROR.judge(error, parameters.accuracy_error)]
+    judged += agreement_criteria(production.sets_agree(tails.accuracy, sides), "the accuracy")
     reached = np.isfinite(tails.of_networks(production.log_p))
     errors = production.stderr(tails.of_networks)[reached]
     if len(errors):
         judged.append(TAIL_ERROR.judge(errors.max(), parameters.tail_error))
+        least = int(np.argmin(np.where(reached, tails.of_networks(production.log_p), 0)))
+        agreement = production.sets_agree(lambda log_p: tails.of_networks(log_p)[least], sides)
+        judged += agreement_criteria(agreement, "the least tail volume")
     top = tails.top(production.log_p)
     few = tails.top(production.sets_met) < 2
     unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0

@@ -109,11 +109,12 @@ class Proposals:
         share[best] = 1.0
         done, spent = (share * renewal)[bulk].sum(), (share * self.work)[bulk].sum()
         small = min(_TOGETHER, _EACH * len(self.others))
-        left = spent * small / (1 - small)
+        whole = spent / (1 - small)
+        left = small * whole
         worth = renewal / self.work
         # What is hardly accepted comes first, and leaves its part of the work to the rest.
         for rank, k in enumerate(sorted(self.others, key=worth.__getitem__)):
-            given = left / (len(self.others) - rank)
+            given = min(left / (len(self.others) - rank), _EACH * whole)
             given *= min(1.0, given * worth[k] / done / _WORTH)
             share[k] = given / self.work[k]
             left -= given

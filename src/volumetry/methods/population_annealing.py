@@ -8,7 +8,8 @@ Katzgraber 2015, doi:10.1103/PhysRevE.92.063307). Resampling selects what moves 
 more where A is large: convolution kernels, output weights.
 
 Whole populations are repeated: the spread between them is the error, and the first of them choose
-the temperatures of all.
+the temperatures of all. Others are pulled towards trained networks (``methods.guided``): if they
+find more volume, an anneal passes most of it by.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,22 @@ from volumetry.estimate.criteria import (
     BIAS,
     GOAL_FOUND,
     LINEAGES,
+    NOTHING_MISSED,
     VOLUME_ERROR,
     Criterion,
     complaints,
     verdict,
 )
-from volumetry.estimate.populations import Populations, effective_families, effective_lineages
+from volumetry.estimate.populations import (
+    Populations,
+    effective_families,
+    effective_lineages,
+    log_mean,
+)
+from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.mixing import made_of, most_flips
 from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
+from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.result import common_result
 from volumetry.methods.setting import LARGEST_BETA, Setting
 from volumetry.parameters import parameter
@@ -48,13 +57,15 @@ _MOST = 0.5
 _IDLE_RUNGS = 4
 """With most members at the highest level, and none above."""
 
-_ANNEALS_WITHOUT_GOAL = 2
-"""After so many the goal counts as not found."""
+_ANNEALS_IN_VAIN = 2
+"""After so many, what anneals did not find they will not find."""
 
 _FINAL_TESTS = 8
 """Test evaluations of each member at the end, where they are cheap."""
 
 _MOST_STATES = 64
+
+LEAST_MEMBERS = 10
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Parameters:
     flips: int = most_flips()
     members: int = parameter(
         100,
-        minimum=10,
+        minimum=LEAST_MEMBERS,
         maximum=1_000_000,
         unit="members",
         about="Members (replicas) of a population.",
@@ -171,15 +182,18 @@ def run(
         while True:
             betas = anneals[0].beta if anneals else None
             anneals.append(_anneal(setting, parameters, seed, len(anneals), betas))
+            if len(anneals) == 1:
+                few = max(LEAST_MEMBERS, parameters.members // 4)
+                guided = guided_log_volumes(setting, few, anneals[0].beta[-1], seed)
             found = _estimate(system, anneals)
-            criteria = _judge(parameters, system, anneals, found)
+            criteria = _judge(parameters, system, anneals, found, guided)
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
-            lost = not criteria[0].met and len(anneals) == _ANNEALS_WITHOUT_GOAL
+            lost = not all(c.met for c in criteria[:2]) and len(anneals) == _ANNEALS_IN_VAIN
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
-    return _result(system, setting.chains.moves, anneals, found, criteria)
+    return _result(system, setting.chains.moves, anneals, found, guided, criteria)
 
 
 def _anneal(
@@ -194,7 +208,7 @@ def _anneal(
         np.tile(np.arange(members), (groups, 1)),
         np.zeros(groups),
         setting.proposals.none_made(1),
-        setting.chains.populate(number * count, count),
+        setting.chains.populate((number + 1) * count, count),  # guided ones come first
     )
     beta, parents, idle = 0.0, np.arange(count).reshape(groups, members), 0
     while True:
@@ -208,9 +222,9 @@ def _anneal(
         arrived = fit or idle == _IDLE_RUNGS or beta >= LARGEST_BETA
         if len(done.beta) == len(betas) if betas else arrived:
             break
-        step = betas[len(done.beta)] - beta if betas else _step(at, parameters.overlap)
+        step = betas[len(done.beta)] - beta if betas else longest_step(at, parameters.overlap)
         beta += step
-        log_mean, parents = _resample(step * at, rng)
+        log_mean, parents = resample(step * at, rng)
         done.log_z = done.log_z + log_mean
         local = parents - members * np.arange(groups)[:, None]
         done.family = np.take_along_axis(done.family, local, axis=1)
@@ -255,39 +269,6 @@ def _relax(
     return relaxed
 
 
-def _step(at: np.ndarray, overlap: float) -> float:
-    """Step of beta after which weights exp(step * at) leave that effective share of the members."""
-
-    def left(step):
-        weight = np.exp(step * (at - at.max()))
-        return (weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / at.shape[1]).mean()
-
-    low, high = 0.0, 1.0
-    if left(high) >= overlap:
-        return high
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if left(middle) >= overlap else (low, middle)
-    return high
-
-
-def _resample(log_w: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """ln of the mean weight of each population (P,), and a parent for each member (P, members).
-
-    Systematic resampling: a member with r times the mean weight has floor(r) or ceil(r) copies.
-    """
-    groups, members = log_w.shape
-    largest = log_w.max(axis=1)
-    weight = np.exp(log_w - largest[:, None])
-    log_z = largest + np.log(weight.mean(axis=1))
-    parents = np.empty((groups, members), np.int64)
-    for p in range(groups):
-        ends = np.cumsum(weight[p])
-        points = (np.arange(members) + rng.random()) * ends[-1] / members
-        parents[p] = p * members + np.searchsorted(ends, points, side="right").clip(max=members - 1)
-    return log_z, parents
-
-
 def _estimate(system: Classification, anneals: list[_Anneal]) -> Populations:
     goal = system.grid.goal
     return Populations(
@@ -312,7 +293,11 @@ def _lineages(system: Classification, anneals: list[_Anneal]) -> np.ndarray:
 
 
 def _judge(
-    parameters: Parameters, system: Classification, anneals: list[_Anneal], found: Populations
+    parameters: Parameters,
+    system: Classification,
+    anneals: list[_Anneal],
+    found: Populations,
+    guided: np.ndarray,
 ) -> list[Criterion]:
     """What a run has to show to count as converged."""
     n = system.grid.size - 1
@@ -323,8 +308,10 @@ def _judge(
         return [goal]
     lineages = _lineages(system, anneals).sum(axis=0)
     slowest = int(lineages.argmin())
+    more = excess(guided, found.log_volume, found.log_volume_stderr, wanted)
     return [
         goal,
+        NOTHING_MISSED.judge(more, more=log_mean(guided) - found.log_volume),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
         BIAS.judge(found.bias, wanted),
@@ -337,6 +324,7 @@ def _result(
     moves: int,
     anneals: list[_Anneal],
     found: Populations,
+    guided: np.ndarray,
     criteria: list[Criterion],
 ) -> xr.Dataset:
     n = system.grid.size - 1
@@ -376,6 +364,7 @@ def _result(
         log_volume_of_population=over(
             "population", found.log_volumes, "log-volume that the population found", "nat"
         ),
+        guided_log_volumes=described_guided(guided),
         families=over("population", _families(anneals), "effective families among the members"),
         lineages=over(
             ("population", "layer"), _lineages(system, anneals), "effective lineages of the weights"

@@ -49,3 +49,12 @@ def flip(weights, flips):
     """Flip the listed weights; its own inverse."""
     for t in range(flips.size):
         weights[flips[t]] = -weights[flips[t]]
+
+
+@inlined
+def gain(weights, flips, toward):
+    """What the listed flips, which are already in ``weights``, have added to w . toward."""
+    total = 0
+    for t in range(flips.size):
+        total += weights[flips[t]] * toward[flips[t]]
+    return 2 * total

@@ -55,3 +55,13 @@ def flip(weights, flips, FLIPS: tl.constexpr):
     """Flip the listed weights; its own inverse."""
     for t in tl.static_range(FLIPS):
         tl.store(weights + flips[t], -tl.load(weights + flips[t]))
+
+
+@triton.jit
+def gain(weights, flips, toward, FLIPS: tl.constexpr):
+    """What the listed flips, which are not yet in ``weights``, will add to w . toward: int32."""
+    total = tl.zeros((), tl.int32)
+    for t in tl.static_range(FLIPS):
+        weight = tl.load(weights + flips[t]).to(tl.int32)
+        total -= weight * tl.load(toward + flips[t]).to(tl.int32)
+    return 2 * total

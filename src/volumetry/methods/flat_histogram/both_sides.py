@@ -11,7 +11,11 @@ from volumetry.chains.records import Population
 from volumetry.methods.descent import descend
 from volumetry.methods.flat_histogram.explore import RUNG_ROUNDS, Ladder
 from volumetry.methods.flat_histogram.setting import Flat, States
+from volumetry.methods.guided import GUIDES
 from volumetry.runtime.progress import Progress
+
+_FIRST = 2**20
+"""Number of the first walker that is heated: beyond those of guided populations."""
 
 
 def from_training(sets: int) -> np.ndarray:
@@ -19,37 +23,43 @@ def from_training(sets: int) -> np.ndarray:
     return np.arange(sets) % 2 == 1
 
 
-def both_sides(flat: Flat, ladder: Ladder, rung_sweeps: float, seed: int) -> States:
+def both_sides(flat: Flat, ladder: Ladder, rung_sweeps: float, trained: States) -> States:
     """What the sets met: half of them on the way up, the others on the way down from training.
 
     Args:
         ladder: of the way up, whose inverse temperatures the way down goes through.
         rung_sweeps: sweeps at each of them.
+        trained: networks of the sets that start from them.
+    """
+    if not len(trained.levels):
+        return ladder.climbed + ladder.fallen
+    climbed = ladder.climbed.only(~from_training(flat.sets)[ladder.climbed.owner])
+    return climbed + ladder.fallen + _heat(flat, ladder, rung_sweeps, trained)
+
+
+def train(flat: Flat, seed: int) -> States:
+    """A network for each set that starts from one; it fits, or comes close.
+
+    Those that come not close enough for any level are left out.
+
+    Args:
         seed: of the run.
     """
-    trained = from_training(flat.sets)
-    own = ladder.climbed.only(~trained[ladder.climbed.owner])
-    return own + ladder.fallen + _heat(flat, ladder, rung_sweeps, _train(flat, trained, seed))
-
-
-def _train(flat: Flat, trained: np.ndarray, seed: int) -> States:
-    """A trained network for each set that starts from one; it may fit, or come close."""
     system = flat.chains.system
-    owners = np.flatnonzero(trained)
+    owners = np.flatnonzero(from_training(flat.sets))
     progress = Progress(f"{flat.name}, training", "networks")
     weights = np.empty((len(owners), system.space.size), np.int8)
     for number, owner in enumerate(owners):
-        stream = np.random.SeedSequence(seed, spawn_key=(int(owner),))
-        weights[number], correct = descend(system.problem, np.random.default_rng(stream))
+        weights[number], correct = descend(system.problem, seed, GUIDES + int(owner))
         progress.update(number + 1, len(owners), f"{correct} examples right")
     levels = np.array([system.observe(own)[0] for own in weights], np.int64)
-    return States(weights, levels, owners)
+    return States.trained(weights, levels, owners).only(levels >= 0)
 
 
 def _heat(flat: Flat, ladder: Ladder, rung_sweeps: float, top: States) -> States:
     """What is met on the way down from states, through the ladder to beta = 0; they included."""
     space = flat.chains.system.space
-    population = Population(space.encode(top.weights), top.levels, 0, 0)
+    population = Population(space.encode(top.weights), top.levels, _FIRST, 0)
     everyone, met = np.arange(len(top.levels)), top
     upper = np.flatnonzero(ladder.beta > 0)[::-1]
     progress = Progress(f"{flat.name}, from trained networks down", "temperatures")
@@ -64,6 +74,6 @@ def _heat(flat: Flat, ladder: Ladder, rung_sweeps: float, top: States) -> States
             keep=True,
         )
         population = relaxed.population
-        met += States(space.decode(population.codes), population.level, top.owner)
+        met += States.trained(space.decode(population.codes), population.level, top.owner)
         progress.update(done, len(upper))
     return met

@@ -12,7 +12,6 @@ from volumetry.methods.mixing import made_of
 from volumetry.methods.setting import LARGEST_BETA
 from volumetry.runtime.progress import Progress
 
-
 RUNG_ROUNDS = 32
 
 

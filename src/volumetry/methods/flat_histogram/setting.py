@@ -23,16 +23,23 @@ class States(NamedTuple):
         weights: (states, n_weights).
         levels: (states,).
         owner: (states,): the set that met it.
+        from_above: bool (states,): whether that was on the way down from a trained network.
     """
 
     weights: np.ndarray
     levels: np.ndarray
     owner: np.ndarray
+    from_above: np.ndarray
 
     @classmethod
     def in_turn(cls, weights: np.ndarray, levels: np.ndarray, sets: int) -> "States":
         """States of which the sets own one after the other."""
-        return cls(weights, levels, np.arange(len(levels)) % sets)
+        return cls(weights, levels, np.arange(len(levels)) % sets, np.zeros(len(levels), bool))
+
+    @classmethod
+    def trained(cls, weights: np.ndarray, levels: np.ndarray, owner: np.ndarray) -> "States":
+        """States on the way down from trained networks, those included."""
+        return cls(weights, levels, owner, np.ones(len(levels), bool))
 
     def __add__(self, more: "States") -> "States":
         return States(*(np.concatenate(both) for both in zip(self, more)))

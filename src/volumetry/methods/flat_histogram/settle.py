@@ -56,7 +56,7 @@ def divide(
     """Windows with walkers and settled weights, twice as large where they do not exchange.
 
     Args:
-        states: to enter the windows from.
+        states: to enter the windows from, once there are weights.
         first_weights: from walkers in their windows to weights to settle from.
         window_cost: of ``plan_windows``, to begin with.
         settle_sweeps: sweeps of each walker in the trials.
@@ -69,8 +69,16 @@ def divide(
         rare = marginal < marginal.max() - depth
         rare[marginal.argmax() : reach + 1] = False
         marginal[rare] = -np.inf
-        entered = enter(flat, plan_windows(marginal, window_cost), states, step)
-        learned = first_weights(entered)
+        # Weights that are being learned drive walkers out of any mode, and the weights suffer from
+        # modes that walkers start in: so the states that matter come after.
+        met = ladder.climbed + ladder.fallen
+        first = enter(flat, plan_windows(marginal, window_cost), met, step)
+        learned = first_weights(first)
+        entered = enter(flat, first.bounds, states, learned.walkers.next_step)
+        if entered.bounds != first.bounds:
+            learned = first_weights(entered)
+        else:
+            learned = learned._replace(walkers=entered.walkers)
         settled = settle(flat, ladder, entered.bounds, learned, settle_sweeps)
         # Twice what the verdict asks, since production will see other fluctuations.
         if len(settled.bounds) == 1 or settled.exchange.min() >= 2 * EXCHANGE.limit:

@@ -74,16 +74,19 @@ def enter(flat: Flat, bounds: Bounds, states: States, step: int) -> Entered:
         own = states.owner != r
         for w, (low, high) in enumerate(bounds):
             outside = np.maximum(low - met, met - high).clip(0)
+            # What comes from above stays as it was there, for as long as it can.
             centre = np.abs(2 * met - low - high)
-            nearest[r, w] = np.lexsort((centre, own, outside))[0]
+            far = np.where(states.from_above, 2 * (high - met), centre)
+            nearest[r, w] = np.lexsort((far, own, outside))[0]
     walkers, top = flat.chains.place(states.weights[nearest], step), states.weights[nearest[:, -1]]
     # Push the few that are still outside: weights that fall steeply with the distance.
     low, high = np.array(bounds).T
     distance = np.maximum(low[:, None] - coordinate, coordinate - high[:, None]).clip(0)
     push = Windows.fixed(flat.base_weight - 10.0 * distance, np.zeros_like(low))
     for _ in range(_MOST_PUSHES):
-        if not distance[np.arange(len(low)), walkers.levels].any():
+        outside = distance[np.arange(len(low)), walkers.levels].any(axis=0)
+        if not outside.any():
             return Entered(bounds, walkers, top)
-        pushed = flat.chains.advance(walkers, push, 1, flat.moves(1, 1))
+        pushed = flat.chains.advance(walkers, push, 1, np.where(outside, flat.moves(1, 1), 0))
         walkers, top = pushed.walkers, pushed.top
     return enter(flat, [(int(low[0]), int(high[-1]))], states, walkers.next_step)

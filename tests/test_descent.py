@@ -1,0 +1,51 @@
+"""Networks that a volume sampler trains for itself: gradients are right, and they fit."""
+
+import numpy as np
+import pytest
+import torch
+from enumeration import random_problem
+from exactly_solvable import perceptron_with_rule
+
+from volumetry.methods import binary_model, descent
+from volumetry.networks import build_network
+from volumetry.networks.forward import count_correct, pool_inputs
+
+LAYERS = [(), ("linear 5",), ("conv 3", "pool", "linear 4"), ("pool", "conv 2", "conv 3", "pool")]
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_gradients_are_those_of_torch(layers):
+    """Up to the scale of each layer, which the two choose differently."""
+    network = build_network(layers, (2, 8, 7), 3, 5)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(6, 2, 8, 7)).astype(np.float32)
+    y = rng.integers(0, 3, 6)
+    weights = rng.choice([-1, 1], network.n_weights).astype(np.float32)
+    x = pool_inputs(network, x)
+    own = descent._gradient(network, weights, x, y)
+    fan_in = descent._fan_in(network)
+    assert np.array_equal(fan_in, binary_model.fan_in(network))
+    layers_in = [fan_in[segment.first] for segment in network.segments]
+    powers = [binary_model._power_of_two(fan) for fan in layers_in]
+    # The logits are homogeneous: the same network with other factors in front.
+    ratio = np.prod([1 / np.sqrt(fan) / power for fan, power in zip(layers_in, powers)])
+    scale = float(descent._LOGIT_SCALE * ratio)
+    given = (torch.from_numpy(values)[None] for values in (weights, x, y))
+    theirs = binary_model.gradient(network, *given, scale)
+    np.testing.assert_allclose(own, theirs[0].numpy(), rtol=2e-3, atol=1e-5)
+
+
+def test_a_trained_network_fits_and_is_the_same_again():
+    problem = perceptron_with_rule(60, 60, 28).problem
+    weights, correct = descent.descend(problem, 1, 0)
+    assert correct == 60
+    assert count_correct(problem.network, weights, problem.x_train, problem.y_train) == 60
+    again, _ = descent.descend(problem, 1, 0)
+    assert np.array_equal(weights, again)
+
+
+def test_where_nothing_fits_the_best_is_returned():
+    problem = random_problem(1)  # the highest A there is is below n
+    weights, correct = descent.descend(problem, 1, 0)
+    assert 0 < correct < len(problem.y_train)
+    assert correct == count_correct(problem.network, weights, problem.x_train, problem.y_train)

@@ -1,0 +1,75 @@
+"""Populations pulled towards trained networks: unbiased, and they find what an anneal passes by."""
+
+import numpy as np
+import pytest
+from enumeration import random_problem
+from exactly_solvable import perceptron_of_blocks, perceptron_with_rule
+
+from volumetry.methods import enumeration, guided
+from volumetry.methods import population_annealing as annealing
+from volumetry.methods.enumeration import Parameters as EnumerateParameters
+from volumetry.methods.guided import GUIDES, excess, guided_log_volumes
+from volumetry.methods.population_annealing import Parameters
+from volumetry.methods.setting import Setting
+from volumetry.systems.classification import Classification
+
+RULE = 60, 60, 28
+
+
+def found(problem, seed, members=25, top=4.0):
+    system = Classification.over_correct(problem)
+    setting = Setting.open("population_annealing", system, Parameters(), 1, seed, None)
+    return guided_log_volumes(setting, members, top, seed)
+
+
+def test_volumes_are_unbiased():
+    """The mean over 160 populations of ten members, within its own error."""
+    problem = random_problem(6)
+    exact = float(enumeration.run(problem, EnumerateParameters()).log_volume)
+    volumes = np.exp(np.concatenate([found(problem, seed, 10) for seed in range(40)]) - exact)
+    error = volumes.std(ddof=1) / np.sqrt(len(volumes))
+    assert error < 0.15
+    assert abs(volumes.mean() - 1) < 3 * error
+
+
+def test_a_hidden_rule_that_training_finds_is_found():
+    solved = perceptron_with_rule(*RULE)
+    log_volumes = found(solved.problem, 1)
+    assert abs(np.log(np.exp(log_volumes).mean()) - solved.log_p[-1]) < 1
+
+
+def test_an_anneal_that_misses_the_rule_is_not_converged():
+    solved = perceptron_with_rule(*RULE)
+    estimate = annealing.run(solved.problem, Parameters(max_anneals=4), 1)
+    assert float(estimate.log_volume) < solved.log_p[-1] - 2
+    assert not estimate.converged
+    assert "populations pulled towards trained networks found" in estimate.attrs["verdict"]
+    assert estimate.sizes["guide"] == GUIDES
+    assert estimate.sizes["population"] == 2 * Parameters().populations  # more would be in vain
+
+
+def test_an_anneal_that_misses_nothing_is_not_disturbed():
+    solved = perceptron_of_blocks(60, 5, 2)
+    for seed in range(3):
+        estimate = annealing.run(solved.problem, Parameters(), seed)
+        assert estimate.converged, estimate.attrs["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("log_volumes", "stderr", "errors"),
+    [
+        ([-10.0] * 4, 0.1, 20.0),  # two nats more, and a tenth of a nat of error
+        ([-13.0] * 4, 0.1, 0.0),  # less says nothing
+        ([-11.95] * 4, 0.01, 0.0),  # less than matters
+        ([-np.inf] * 4, 0.1, 0.0),
+    ],
+)
+def test_excess(log_volumes, stderr, errors):
+    assert excess(np.array(log_volumes), -12.0, stderr, 0.1) == pytest.approx(errors)
+
+
+def test_one_population_among_many_that_found_nothing_counts_by_the_inequality():
+    """Nothing is known of its error, but Pr[X >= c V] <= 1 / c."""
+    alone = np.array([np.log(4) + np.log(1000) - 12, -np.inf, -np.inf, -np.inf])
+    assert excess(alone, -12.0, 0.0, 0.1) == pytest.approx(3)
+    assert pytest.approx(np.log(1000) / 3) == guided._MOST_ERROR
