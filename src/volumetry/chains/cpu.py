@@ -211,13 +211,17 @@ class CpuChains:
                     tests.every,
                     pulls[r * groups // len(parents)],
                 )
-            return space.encode(weights[0]), walkers, tally
+            overlap = (
+                0 if pull is None else weights[0] @ pull.of_member(r, len(parents)).astype(int)
+            )
+            return space.encode(weights[0]), walkers, tally, overlap
 
         relaxed = new_relaxed(
             population, groups, size, self.system.largest_score, rounds, moves, kinds
         )
-        for r, (code, walkers, tally) in enumerate(self._map(one, range(len(parents)))):
+        for r, (code, walkers, tally, overlap) in enumerate(self._map(one, range(len(parents)))):
             relaxed.enter(r, code, walkers.level[0], tally)
+            relaxed.overlap[r] = overlap
         return relaxed
 
     @contextmanager

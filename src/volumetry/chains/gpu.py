@@ -160,12 +160,16 @@ class GpuChains:
             place = MEMBERS + population.first + part.start
             own = None
             if pull is not None:
-                group = np.arange(part.start, part.stop) * groups // len(parents)
-                toward = np.array(pull.toward, np.int8)[group]
+                members = range(part.start, part.stop)
+                toward = np.array([pull.of_member(r, len(parents)) for r in members], np.int8)
                 own = Pull(toward, np.array([pull.strength], np.float64))
             walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place, own)
             for r, code in enumerate(self.positions()[:, 0]):
-                relaxed.enter(part.start + r, code, walkers.level[r, 0], of_set(tally, r))
+                member = part.start + r
+                relaxed.enter(member, code, walkers.level[r, 0], of_set(tally, r))
+                if pull is not None:
+                    toward = pull.of_member(member, len(parents)).astype(int)
+                    relaxed.overlap[member] = space.decode(code) @ toward
         return relaxed
 
     def _make(

@@ -102,8 +102,12 @@ class RecordedChains:
         self.moves += rounds * moves * len(parents)
         record = self._checkpoint.recall()
         if record is not None:
+            known = record if "codes" in record else self._checkpoint.state
+            # A step of other kind that followed kept no codes, and then nobody needs these.
+            codes = known.get("codes", population.codes)
+            record.pop("codes", None)
             after = population._replace(
-                codes=record.pop("codes", self._checkpoint.state["codes"]),
+                codes=codes,
                 level=record.pop("level"),
                 step=population.step + rounds * moves,
             )

@@ -144,6 +144,10 @@ class Pull(NamedTuple):
     toward: np.ndarray
     strength: float
 
+    def of_member(self, member: int, members: int) -> np.ndarray:
+        """What pulls a member, of so many: (n_weights,)."""
+        return self.toward[member * len(self.toward) // members]
+
 
 class Tally(NamedTuple):
     """What the chain counts. All integers, so sums do not depend on their order.
@@ -210,6 +214,7 @@ class Relaxed(NamedTuple):
     Attributes:
         population: where its members stand afterwards.
         trace: int32 (members, rounds): level at the end of each round.
+        overlap: int64 (members,): w . toward of a pull at the end; 0 without one.
         visits: int64 (groups, levels): moves after which a member was at a level.
         proposed, accepted: int64 (groups, K): moves of each kind, and how many were accepted.
         tests, test_sum, test_counts: as in ``Tally``, of each group.
@@ -217,6 +222,7 @@ class Relaxed(NamedTuple):
 
     population: Population
     trace: np.ndarray
+    overlap: np.ndarray
     visits: np.ndarray
     proposed: np.ndarray
     accepted: np.ndarray
@@ -300,6 +306,7 @@ def new_relaxed(
     return Relaxed(
         Population(codes, level, population.first, population.step + rounds * moves),
         trace=np.zeros((members, rounds), np.int32),
+        overlap=np.zeros(members, np.int64),
         visits=np.zeros((groups, levels), np.int64),
         proposed=np.zeros((groups, kinds), np.int64),
         accepted=np.zeros((groups, kinds), np.int64),

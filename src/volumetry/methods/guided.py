@@ -82,8 +82,7 @@ def guided_log_volumes(setting: Setting, members: int, top: float, seed: int) ->
             step = min(longest_step(at, _OVERLAP), top - beta)
             beta, log_w = beta + step, step * at
         else:
-            own = space.decode(population.codes).reshape(GUIDES, members, -1)
-            at = np.einsum("gmw,gw->gm", own, guides, dtype=np.int64)
+            at = relaxed.overlap.reshape(GUIDES, members)
             step = min(longest_step(-at, _OVERLAP), field)
             field, log_w = field - step, -step * at
         change, parents = resample(log_w, rng)
