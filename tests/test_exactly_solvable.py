@@ -111,7 +111,7 @@ def compare(solved, parameters, seed, threads=1):
 )
 def test_log_volume_of_medium_problems(family, arguments):
     solved = family(*arguments)
-    estimate, error, stderr, z = compare(solved, RewlParameters(), 1)
+    estimate, error, stderr, z = compare(solved, RewlParameters(ln_v_error=0.004), 1)
     assert estimate.converged, estimate.attrs["verdict"]
     assert solved.log_p[-1] < -25
     assert abs(error) < min(0.5, 4 * stderr)
