@@ -72,17 +72,17 @@ class Populations:
     @cached_property
     def log_p_stderr(self) -> np.ndarray:
         """Delete-one-population errors of ``log_p``: (levels,), nats; NaN where one alone was."""
-        return _jackknife([log_mean(kept) for kept in without_one(self.each)])
+        return log_mean_stderr(self.each)
 
     @cached_property
     def log_volume_stderr(self) -> float:
         """Delete-one-population error of ``log_volume``, nats."""
-        return float(_jackknife([log_mean(kept) for kept in without_one(self.log_volumes)]))
+        return float(log_mean_stderr(self.log_volumes))
 
     @cached_property
     def accuracy_stderr(self) -> float:
         """Delete-one-population error of ``accuracy``."""
-        kept = zip(without_one(self.log_volumes), without_one(self._test_counts))
+        kept = zip(_without_one(self.log_volumes), _without_one(self._test_counts))
         return float(_jackknife([_mean(_weighted(*part)) for part in kept]))
 
     @cached_property
@@ -101,7 +101,12 @@ def log_mean(values: np.ndarray) -> np.ndarray:
         return logsumexp(values, axis=0) - np.log(len(values))
 
 
-def without_one(values: np.ndarray) -> np.ndarray:
+def log_mean_stderr(values: np.ndarray) -> np.ndarray:
+    """Delete-one error of ``log_mean``; NaN where one value alone is finite."""
+    return _jackknife([log_mean(kept) for kept in _without_one(values)])
+
+
+def _without_one(values: np.ndarray) -> np.ndarray:
     """All but one along the first axis, for each: (P, P - 1, ...)."""
     return np.array([np.delete(values, one, axis=0) for one in range(len(values))])
 

@@ -15,8 +15,7 @@ tell nothing against the anneal; if they find more, the anneal missed it.
 import numpy as np
 
 from volumetry.chains.records import Population, Pull
-from volumetry.estimate.populations import log_mean, without_one
-from volumetry.estimate.reweighting import jackknife_stderr
+from volumetry.estimate.populations import log_mean, log_mean_stderr
 from volumetry.methods.descent import descend
 from volumetry.methods.mixing import made_of
 from volumetry.methods.resampling import longest_step, resample
@@ -123,9 +122,8 @@ def excess(log_volumes: np.ndarray, log_volume: float, stderr: float, wanted: fl
     more = float(log_mean(log_volumes)) - log_volume
     if more <= wanted:
         return 0.0
-    with np.errstate(invalid="ignore"):
-        own = jackknife_stderr(np.array([log_mean(kept) for kept in without_one(log_volumes)]))
-    return float(more / np.hypot(stderr, np.fmin(own, _MOST_ERROR)))
+    own = np.fmin(log_mean_stderr(log_volumes), _MOST_ERROR)
+    return float(more / np.hypot(stderr, own))
 
 
 def described_guided(log_volumes: np.ndarray):

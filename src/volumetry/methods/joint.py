@@ -254,11 +254,12 @@ def _judge(parameters: Parameters, tails: _Tails, production: Production) -> lis
     sides = from_training(parameters.walkers)
     judged = [ACCURACY_ERROR.judge(error, parameters.accuracy_error)]
     judged += agreement_criteria(production.sets_agree(tails.accuracy, sides), "the accuracy")
-    reached = np.isfinite(tails.of_networks(production.log_p))
+    volumes = tails.of_networks(production.log_p)
+    reached = np.isfinite(volumes)
     errors = production.stderr(tails.of_networks)[reached]
     if len(errors):
         judged.append(TAIL_ERROR.judge(errors.max(), parameters.tail_error))
-        least = int(np.argmin(np.where(reached, tails.of_networks(production.log_p), 0)))
+        least = int(np.argmin(np.where(reached, volumes, 0)))
         agreement = production.sets_agree(lambda log_p: tails.of_networks(log_p)[least], sides)
         judged += agreement_criteria(agreement, "the least tail volume")
     top = tails.top(production.log_p)

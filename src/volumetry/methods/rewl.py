@@ -188,20 +188,20 @@ def _judge(parameters: Parameters, guided: np.ndarray, production: Production) -
     """What a run has to show to count as converged.
 
     No more volume found by populations that are pulled towards trained networks; the wanted
-    standard errors of ln V and of the accuracy; no drift of ln V from the first half of
-    production to the second; walker sets that agree on both, wherever they started from; and the
-    general criteria. Where A = n was not found, the errors are
-    judged at the highest A that was.
+    standard errors of ln V and of the accuracy; no drift of ln V from the first half of production
+    to the second; walker sets that agree on both, wherever they started from; and the general
+    criteria. Where A = n was not found, the errors are judged at the highest A that was, and guided
+    populations have nothing to be compared with.
     """
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     sides = from_training(parameters.walkers)
-    goal = top == len(production.log_p) - 1
-    more = float(log_mean(guided)) - (production.log_p[top] if goal else np.nan)
-    errors = excess(guided, production.log_p[top], production.stderr()[top], wanted)
+    stderr = production.stderr()[top]
+    log_volume = production.log_p[top] if top == len(production.log_p) - 1 else np.nan
+    errors = excess(guided, log_volume, stderr, wanted)
     return [
-        NOTHING_MISSED.judge(errors if goal else np.nan, more=more),
-        VOLUME_ERROR.judge(production.stderr()[top], wanted),
+        NOTHING_MISSED.judge(errors, more=log_mean(guided) - log_volume),
+        VOLUME_ERROR.judge(stderr, wanted),
         ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),
         drift_criterion(production, lambda log_p: log_p[top]),
         *agreement_criteria(production.sets_agree(lambda log_p: log_p[top], sides), "ln V"),
