@@ -154,7 +154,7 @@ BIAS = Rule(
     known=True,
 )
 NOTHING_MISSED = Rule(
-    "ln V by populations pulled towards trained networks, above that of the run",
+    "ln V by populations pulled towards trained networks, above that of `population_annealing`",
     "populations pulled towards trained networks found {more:.2g} nats more volume, {value:.1f} "
     "standard errors",
     "3 standard errors, or the wanted one",

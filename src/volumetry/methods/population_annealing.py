@@ -65,8 +65,6 @@ _FINAL_TESTS = 8
 
 _MOST_STATES = 64
 
-LEAST_MEMBERS = 10
-
 
 @dataclass(frozen=True)
 class Parameters:
@@ -78,7 +76,7 @@ class Parameters:
     flips: int = most_flips()
     members: int = parameter(
         100,
-        minimum=LEAST_MEMBERS,
+        minimum=10,
         maximum=1_000_000,
         unit="members",
         about="Members (replicas) of a population.",
@@ -182,10 +180,9 @@ def run(
         while True:
             betas = anneals[0].beta if anneals else None
             anneals.append(_anneal(setting, parameters, seed, len(anneals), betas))
-            if len(anneals) == 1:
-                few = max(LEAST_MEMBERS, parameters.members // 4)
-                guided = guided_log_volumes(setting, few, anneals[0].beta[-1], seed)
             found = _estimate(system, anneals)
+            if len(anneals) == 1:
+                guided = guided_log_volumes(setting, found.beta[-1], found.log_volume, seed)
             criteria = _judge(parameters, system, anneals, found, guided)
             said = complaints(criteria)
             note = said[0] if said else "converged"

@@ -9,8 +9,7 @@ estimate comes.
 
 Several independent walker sets do all this side by side, each with one walker in every window;
 replicas are exchanged only inside a set. Every other set starts from networks that gradients found
-(``flat_histogram.both_sides``), and populations pulled towards such look for volume that the
-walkers know nothing of (``guided``).
+(``flat_histogram.both_sides``).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,6 @@ from volumetry.chains.records import Schedule
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
-    NOTHING_MISSED,
     VOLUME_ERROR,
     Criterion,
     agreement_criteria,
@@ -32,7 +30,6 @@ from volumetry.estimate.criteria import (
     general_criteria,
     verdict,
 )
-from volumetry.estimate.populations import log_mean
 from volumetry.estimate.production import GROUPS, Production, Uniform
 from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
 from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
@@ -40,7 +37,6 @@ from volumetry.methods.flat_histogram.learn import learn
 from volumetry.methods.flat_histogram.produce import Produced, produce
 from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_run
 from volumetry.methods.flat_histogram.settle import Settled, divide
-from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.mixing import most_flips
 from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
 from volumetry.methods.result import common_result
@@ -48,8 +44,6 @@ from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.systems.classification import Classification, Problem
-
-_GUIDED_MEMBERS = 25
 
 
 @dataclass(frozen=True)
@@ -157,8 +151,6 @@ def run(
         uniform, last = draw_bulk(flat, parameters.bulk_draws)
         goal = int(system.grid.coordinate[system.grid.goal].min())
         ladder = explore(flat, Anneal(parameters.rung_sweeps, goal=goal), last, uniform=uniform)
-        top = float(ladder.beta.max())
-        guided = guided_log_volumes(flat, _GUIDED_MEMBERS, top, seed)
         settled = divide(
             flat,
             ladder,
@@ -170,10 +162,8 @@ def run(
         # Odd, like the moves of a round.
         every = max(4 * ROUNDS_A_SWEEP - 1, system.tests_every)
         tests = Schedule(low=settled.bounds[-1][1], every=every)
-        produced = produce(
-            flat, parameters, settled, partial(_judge, parameters, guided), uniform, tests
-        )
-    result = _result(system, flat.chains.moves, settled, uniform, ladder, guided, produced)
+        produced = produce(flat, parameters, settled, partial(_judge, parameters), uniform, tests)
+    result = _result(system, flat.chains.moves, settled, uniform, ladder, produced)
     return flat.describe(result, produced.made)
 
 
@@ -184,23 +174,18 @@ def draw_bulk(flat: Flat, draws: int) -> tuple[Uniform, np.ndarray]:
     return Uniform(found.visits, found.tests, found.test_sum), found.last
 
 
-def _judge(parameters: Parameters, guided: np.ndarray, production: Production) -> list[Criterion]:
+def _judge(parameters: Parameters, production: Production) -> list[Criterion]:
     """What a run has to show to count as converged.
 
-    No more volume found by populations that are pulled towards trained networks; the wanted
-    standard errors of ln V and of the accuracy; no drift of ln V from the first half of production
-    to the second; walker sets that agree on both, wherever they started from; and the general
-    criteria. Where A = n was not found, the errors are judged at the highest A that was, and guided
-    populations have nothing to be compared with.
+    The wanted standard errors of ln V and of the accuracy; no drift of ln V from the first half of
+    production to the second; walker sets that agree on both, wherever they started from; and the
+    general criteria. Where A = n was not found, all is judged at the highest A that was.
     """
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     sides = from_training(parameters.walkers)
     stderr = production.stderr()[top]
-    log_volume = production.log_p[top] if top == len(production.log_p) - 1 else np.nan
-    errors = excess(guided, log_volume, stderr, wanted)
     return [
-        NOTHING_MISSED.judge(errors, more=log_mean(guided) - log_volume),
         VOLUME_ERROR.judge(stderr, wanted),
         ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),
         drift_criterion(production, lambda log_p: log_p[top]),
@@ -216,7 +201,6 @@ def _result(
     settled: Settled,
     uniform: Uniform,
     ladder: Ladder,
-    guided: np.ndarray,
     produced: Produced,
 ) -> xr.Dataset:
     production, bounds = produced.production, settled.bounds
@@ -269,7 +253,6 @@ def _result(
             "log-volume by thermodynamic integration of the exploratory pass, a rough check",
             "nat",
         ),
-        guided_log_volumes=described_guided(guided),
         state_correct=over("state", produced.top.levels, "A of the state"),
         state_weights=over(
             ("state", "byte"),

@@ -11,11 +11,10 @@ from volumetry.chains.records import Population
 from volumetry.methods.descent import descend
 from volumetry.methods.flat_histogram.explore import RUNG_ROUNDS, Ladder
 from volumetry.methods.flat_histogram.setting import Flat, States
-from volumetry.methods.guided import GUIDES
 from volumetry.runtime.progress import Progress
 
 _FIRST = 2**20
-"""Number of the first walker that is heated: beyond those of guided populations."""
+"""Number of the first walker that is heated: its random numbers are those of no other stage."""
 
 
 def from_training(sets: int) -> np.ndarray:
@@ -50,7 +49,7 @@ def train(flat: Flat, seed: int) -> States:
     progress = Progress(f"{flat.name}, training", "networks")
     weights = np.empty((len(owners), system.space.size), np.int8)
     for number, owner in enumerate(owners):
-        weights[number], correct = descend(system.problem, seed, GUIDES + int(owner))
+        weights[number], correct = descend(system.problem, seed, int(owner))
         progress.update(number + 1, len(owners), f"{correct} examples right")
     levels = np.array([system.observe(own)[0] for own in weights], np.int64)
     return States.trained(weights, levels, owners).only(levels >= 0)
