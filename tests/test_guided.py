@@ -8,7 +8,7 @@ from exactly_solvable import perceptron_of_blocks, perceptron_with_rule
 from volumetry.methods import enumeration, guided
 from volumetry.methods import population_annealing as annealing
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
-from volumetry.methods.guided import GUIDES, excess, guided_log_volumes
+from volumetry.methods.guided import AT_A_TIME, excess, guided_log_volumes
 from volumetry.methods.population_annealing import Parameters
 from volumetry.methods.setting import Setting
 from volumetry.systems.classification import Classification
@@ -20,7 +20,7 @@ def found(problem, seed, anneal, top=4.0):
     """ln V as guided populations have it, after an anneal that found ``anneal``."""
     system = Classification.over_correct(problem)
     setting = Setting.open("population_annealing", system, Parameters(), 1, seed, None)
-    return guided_log_volumes(setting, top, anneal, seed)
+    return guided_log_volumes(setting, Parameters().guides, top, anneal, seed)
 
 
 @pytest.mark.slow
@@ -47,13 +47,13 @@ def test_an_anneal_that_misses_the_rule_is_not_converged():
     assert float(estimate.log_volume) < solved.log_p[-1] - 2
     assert not estimate.converged
     assert "populations pulled towards trained networks found" in estimate.attrs["verdict"]
-    assert estimate.sizes["guide"] > GUIDES
+    assert estimate.sizes["guide"] > AT_A_TIME
     assert estimate.sizes["population"] == 2 * Parameters().populations  # more would be in vain
 
 
 def test_what_is_hopeless_is_given_up():
     solved = perceptron_with_rule(*RULE)
-    assert len(found(solved.problem, 1, solved.log_p[-1] + 20)) == GUIDES
+    assert len(found(solved.problem, 1, solved.log_p[-1] + 20)) == AT_A_TIME
 
 
 def test_an_anneal_that_misses_nothing_is_not_disturbed():

@@ -26,11 +26,8 @@ from volumetry.methods.setting import Setting
 from volumetry.runtime.netcdf import described
 from volumetry.runtime.progress import Progress
 
-GUIDES = 3
-"""Trained networks at a time, each with a population of its own."""
-
-_TIMES = 4
-"""Most times: many small populations miss less than a few large ones."""
+AT_A_TIME = 3
+"""Trained networks, each with a population of its own."""
 
 _HOPELESS = 10.0
 """Nats: populations that find so much less on average will not find more than the anneal."""
@@ -57,27 +54,32 @@ _MOST_ERROR = np.log(1000) / 3
 """Nats: at three of these Markov's inequality alone gives one in a thousand."""
 
 
-def guided_log_volumes(setting: Setting, top: float, log_volume: float, seed: int) -> np.ndarray:
+def guided_log_volumes(
+    setting: Setting, guides: int, top: float, log_volume: float, seed: int
+) -> np.ndarray:
     """ln V as each guided population has it: (guides,), nats; -inf where no member fits.
 
-    More are asked while what they find comes near to what the anneal found. Their members are
-    numbered from 0.
+    Fewer than wanted if what they find does not come near to what the anneal found. Their members
+    are numbered from 0.
 
     Args:
+        guides: trained networks wanted, each with a population of its own.
         top: the inverse temperature to end at.
         log_volume: what the anneal found; -inf if nothing.
         seed: of the run.
     """
     found, step = np.empty(0), 0
     progress = Progress(f"{setting.name}, pulled to trained networks", "guides")
-    while True:
+    while len(found) < guides:
+        numbers = range(len(found), min(len(found) + AT_A_TIME, guides))
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(len(found), step)))
-        guides = [_guide(setting, seed, len(found) + own, rng) for own in range(GUIDES)]
-        more, step = _pulled_log_volumes(setting, np.array(guides), top, step, rng)
+        near = np.array([_guide(setting, seed, number, rng) for number in numbers])
+        more, step = _pulled_log_volumes(setting, near, top, step, rng)
         found = np.append(found, more)
-        progress.update(len(found), GUIDES * _TIMES)
-        if len(found) == GUIDES * _TIMES or log_mean(found) < log_volume - _HOPELESS:
-            return found
+        progress.update(len(found), guides)
+        if log_mean(found) < log_volume - _HOPELESS:
+            break
+    return found
 
 
 def _pulled_log_volumes(

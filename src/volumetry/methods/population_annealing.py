@@ -98,6 +98,14 @@ class Parameters:
     final_sweeps: float = parameter(
         2.0, above=0, unit="sweeps", about="Length of the relaxation at the last temperature."
     )
+    guides: int = parameter(
+        12,
+        minimum=1,
+        maximum=1000,
+        unit="networks",
+        about="Most trained networks near which populations look for volume that the anneal passes "
+        "by; many small populations miss less than a few.",
+    )
     max_anneals: int = parameter(
         16,
         minimum=1,
@@ -182,7 +190,8 @@ def run(
             anneals.append(_anneal(setting, parameters, seed, len(anneals), betas))
             found = _estimate(system, anneals)
             if len(anneals) == 1:
-                guided = guided_log_volumes(setting, found.beta[-1], found.log_volume, seed)
+                known = found.beta[-1], found.log_volume
+                guided = guided_log_volumes(setting, parameters.guides, *known, seed)
             criteria = _judge(parameters, system, anneals, found, guided)
             said = complaints(criteria)
             note = said[0] if said else "converged"
