@@ -1,4 +1,4 @@
-"""Populations pulled towards trained networks: not too high, and they find what an anneal passes by."""
+"""Populations pulled towards trained networks find what an anneal passes by, and not too much."""
 
 import numpy as np
 import pytest

@@ -141,6 +141,13 @@ REFERENCE_CONVERGED = Rule(
     limit=1,
     at_least=True,
 )
+SAMPLERS_AGREE = Rule(
+    "ln V and accuracy against those of another volume sampler that converged on the same cell",
+    "{rival} finds another {quantity}, p = {value:.1g}",
+    "p > 0.0001",
+    limit=1e-4,
+    at_least=True,
+)
 GOAL_FOUND = Rule(
     "weights with A = n (`rewl`)",
     "no weight setting with A = n = {limit:.0f} was found, the highest A met is {value:.0f}",
@@ -204,6 +211,7 @@ RULES = (
     UNKNOWN_FITS,
     REFERENCE_AGREEMENT,
     REFERENCE_CONVERGED,
+    SAMPLERS_AGREE,
     BIAS,
     NOTHING_MISSED,
     SETS_AGREE,

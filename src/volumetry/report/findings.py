@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report.style import style
-from volumetry.results.roles import GUESSING, REFERENCE, TRAINED
+from volumetry.results.roles import ANY_REFERENCE, GUESSING, REFERENCES, TRAINED
 from volumetry.results.views import cases, status
 
 NO_ADVANTAGE = (
     "The advantage is not defined in this study: it needs the test accuracy of a trained network "
     f"({', '.join(TRAINED[:-1])} or {TRAINED[-1]}) and that of the typical interpolator "
-    f"({REFERENCE}) at the same n."
+    f"({ANY_REFERENCE}) at the same n."
 )
 
 
@@ -105,6 +105,15 @@ def cautions(study: xr.Dataset) -> list[str]:
             f"{bad} of {_count(runs, 'run')} did not converge. Their partial estimates are drawn "
             "as hollow marks; the table of convergence gives the reasons."
         )
+    reference = study["reference"].values
+    others = {name: int((reference == name).sum()) for name in REFERENCES[1:]}
+    for name, count in others.items():
+        if count:
+            said.append(
+                f"In {count} of {_count(int((reference != '').sum()), 'cell')} the typical "
+                f"interpolator is that of {style(name).label}: "
+                f"{style(REFERENCES[0]).label} did not converge there."
+            )
     networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
     if fitted < networks:
         said.append(

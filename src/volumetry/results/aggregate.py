@@ -1,7 +1,8 @@
 """One Dataset for a study, from the files of its runs.
 
 Variables over (dataset, architecture, n, replicate, sampler), NaN where the study has no such run:
-``run_files.CELL_VARIABLES``, ``verdict`` (text) and ``seed``. Summaries over replicates, with
+``run_files.CELL_VARIABLES``, ``verdict`` (text) and ``seed``; without the sampler: ``reference``
+(text), whose interpolators the others are compared with. Summaries over replicates, with
 ``_low`` and ``_high`` ends of 95 % intervals (``statistics.replicate_interval``):
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)

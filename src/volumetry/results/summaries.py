@@ -11,12 +11,13 @@ import xarray as xr
 
 from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
-from volumetry.results.roles import GUESSING, MEASURING, REFERENCE
-from volumetry.results.run_files import CELL_VARIABLES
+from volumetry.results.reference import choose_reference, compare, of_reference, only
+from volumetry.results.roles import GUESSING, MEASURING
 
 
 def summarise(study: xr.Dataset) -> None:
     """Add the means over replicates, the differences and the checks to ``study``."""
+    choose_reference(study)
     _add_means(study)
     _add_advantage(study)
     _add_slope(study)
@@ -53,19 +54,6 @@ def _put_mean(
     _put(study, f"{name}_converged", flag, about)
 
 
-def _only(study: xr.Dataset, sampler: str) -> xr.Dataset:
-    """The numbers of one sampler; all NaN if the study does not have it."""
-    numbers = study[list(CELL_VARIABLES)]
-    return numbers.reindex(sampler=[sampler]).isel(sampler=0, drop=True)
-
-
-def _compare(a: xr.Dataset, b: xr.Dataset, variable: str):
-    """a - b of a variable, with its error and the degrees of freedom of that."""
-    return statistics.difference(
-        *(each[f"{variable}{part}"] for part in ("", "_stderr", "_df") for each in (a, b))
-    )
-
-
 def _add_means(study: xr.Dataset) -> None:
     """How accurate is each sampler, and how large is the volume?"""
     censored = study["log_volume_upper"].notnull().any("replicate")
@@ -80,10 +68,10 @@ def _add_means(study: xr.Dataset) -> None:
 
 def _add_advantage(study: xr.Dataset) -> None:
     """How much better than a random interpolator is each sampler, and how does that change?"""
-    random = _only(study, REFERENCE)
-    quantity = f"advantage: test accuracy over that of {REFERENCE}, paired by replicate"
-    advantage, stderr, df = _compare(study, random, "test_accuracy")
-    advantage = advantage.where(study["sampler"] != REFERENCE)
+    random = of_reference(study)
+    quantity = "advantage: test accuracy over that of the reference, paired by replicate"
+    advantage, stderr, df = compare(study, random, "test_accuracy")
+    advantage = advantage.where(study["sampler"] != study["reference"])
     converged = np.minimum(study["converged"], random["converged"])
     _put(study, "advantage_replicate", advantage, quantity)
     known = stderr.where(advantage.notnull())
@@ -108,7 +96,7 @@ def _add_advantage(study: xr.Dataset) -> None:
 
 def _add_slope(study: xr.Dataset) -> None:
     """How fast does the volume shrink, and how fast should it by the accuracy?"""
-    random = _only(study, REFERENCE)
+    random = of_reference(study)
     quantity = "-d ln V/dn from the next smaller n, 0 included, to this n"
     errors = random["log_volume_stderr"], random["log_volume_df"]
     slope = statistics.log_volume_slope(random["log_volume"], *errors, random["converged"])
@@ -120,7 +108,7 @@ def _add_slope(study: xr.Dataset) -> None:
     _put(study, "log_volume_slope_start", slope["start"], start)
     _put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, "nat")
 
-    quantity = f"-ln of the test accuracy of {REFERENCE}"
+    quantity = "-ln of the test accuracy of the reference"
     value, stderr = statistics.minus_log(random["test_accuracy"], random["test_accuracy_stderr"])
     rest = random["test_accuracy_df"], random["converged"]
     _put(study, "minus_log_accuracy", value, quantity, "nat")
@@ -165,13 +153,13 @@ def _add_checks(study: xr.Dataset) -> None:
         ("accuracy_z", "test_accuracy", "test accuracies"),
     ):
         scores = [
-            statistics.normal_score(*_compare(_only(study, a), _only(study, b), variable))
+            statistics.normal_score(*compare(only(study, a), only(study, b), variable))
             for a, b in pairs
         ]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
             _put(study, name, scores, f"difference of two {quantity}, as a normal score")
-    guesses = _only(study, GUESSING)
+    guesses = only(study, GUESSING)
     p = xr.apply_ufunc(
         np.vectorize(consistency.hits_p_value, otypes=[float]),
         *(guesses[name] for name in ("hits", "guesses")),
@@ -188,7 +176,7 @@ def _add_bound(study: xr.Dataset) -> None:
 
     The bound is about labels as they are drawn; with label noise, so is the error beside it.
     """
-    random = _only(study, REFERENCE)
+    random = of_reference(study)
     noise, classes = study["label_noise"], study["n_classes"]
     bound = statistics.gibbs_error_bound(random["log_volume"], study["n"])
     stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]

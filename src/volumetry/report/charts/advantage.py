@@ -6,7 +6,7 @@ import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.style import style
-from volumetry.results.roles import REFERENCE, TRAINED
+from volumetry.results.roles import ANY_REFERENCE, TRAINED
 from volumetry.study.palette import INK
 
 
@@ -36,5 +36,6 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         charts.append((title, alt.layer(zero, *curve)))
     return parts.arrange(
         charts,
-        f"No advantage: the study has no test accuracy of both {REFERENCE} and a trained network.",
+        "No advantage: the study has no test accuracy of both a trained network and "
+        f"{ANY_REFERENCE}.",
     )

@@ -6,7 +6,7 @@ import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.style import Series
-from volumetry.results.roles import REFERENCE
+from volumetry.results.roles import ANY_REFERENCE
 from volumetry.study.palette import INK, VERMILION
 
 _BOUND = Series("Upper bound from the log-volume alone (95 %)", VERMILION, "triangle-down")
@@ -29,4 +29,4 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         rows = rows.assign(x=rows["n"])
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("error", ".4f")
         charts.append((title, alt.layer(*parts.curve(rows, x, y, legend, tooltip))))
-    return parts.arrange(charts, f"No bound: the study has no {REFERENCE}.")
+    return parts.arrange(charts, f"No bound: the study has no {ANY_REFERENCE}.")

@@ -9,7 +9,7 @@ import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.style import Series, style
-from volumetry.results.roles import GUESSING, MEASURING, REFERENCE
+from volumetry.results.roles import ANY_REFERENCE, GUESSING, MEASURING
 from volumetry.study.palette import GREEN
 
 _NO_HIT = Series("Guess & Check, no hit: upper end of the 95 % interval", GREEN, "triangle-down")
@@ -46,7 +46,7 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         )
         charts.append((title, chart))
     return parts.arrange(
-        charts, f"No log-volume: the study has neither {REFERENCE} nor Guess & Check."
+        charts, f"No log-volume: the study has neither {ANY_REFERENCE} nor Guess & Check."
     )
 
 

@@ -1,11 +1,11 @@
-"""-d ln V/dn between successive sizes against -ln Qr at each size, both of rewl."""
+"""-d ln V/dn between successive sizes against -ln Qr at each size, both of the reference."""
 
 import altair as alt
 import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.style import Series
-from volumetry.results.roles import REFERENCE
+from volumetry.results.roles import ANY_REFERENCE
 from volumetry.study.palette import BLUE, VERMILION
 
 _SLOPE = Series("−d ln V/dn, from the volume", VERMILION, "stroke")
@@ -43,5 +43,5 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         )
         charts.append((title, chart))
     return parts.arrange(
-        charts, f"No check of the volume against the accuracy: the study has no {REFERENCE}."
+        charts, f"No check of the volume against the accuracy: the study has no {ANY_REFERENCE}."
     )
