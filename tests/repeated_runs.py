@@ -1,0 +1,116 @@
+"""The same volumes measured over and over: what error bars say against how runs scatter.
+
+    python tests/repeated_runs.py docs/repeated_runs.csv [--data FOLDER] [--only TEXT]
+
+adds the runs that the file does not have yet, a row each, most wanted first. That takes hours, and
+can be stopped at any time. MNIST is looked for in ``--data``. ``docs/trust.md`` has the figures, and
+``tests/test_repeated_runs.py`` computes them anew.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from volumetry import datasets
+from volumetry.datasets.subsets import draw_order
+from volumetry.networks.architecture import build_network
+from volumetry.study.registry import METHODS
+from volumetry.systems.classification import Problem
+
+DEFAULT_STUDY = yaml.safe_load(
+    (Path(__file__).parents[1] / "config" / "config.yaml").read_text(encoding="utf-8")
+)["samplers"]
+PRECISE = {"ln_v_error": 0.005, "accuracy_error": 0.005}
+SETTINGS = {
+    "default study": DEFAULT_STUDY,
+    "precise": {"rewl": PRECISE, "population_annealing": PRECISE},
+    # No other error than that of the populations' own spread: they are what is compared with.
+    "long": {
+        "rewl": {"ln_v_error": 1e-4, "max_blocks": 1200},
+        "population_annealing": {
+            "members": 400,
+            "rung_sweeps": 3,
+            "ln_v_error": 1e-4,
+            "max_anneals": 4,
+        },
+    },
+}
+SUBSETS = (1, 2, 3)
+PA, REWL = "population_annealing", "rewl"
+CELLS = [
+    *(("digits", 160, k, PA, "default study", s) for s in range(24) for k in SUBSETS),
+    *(("mnist", n, 1, PA, "precise", s) for s in range(6) for n in (100, 300)),
+    *(("digits", 160, k, PA, "long", 0) for k in SUBSETS),
+    *(("mnist", 100, 1, REWL, "precise", s) for s in range(6)),
+    *(("digits", 160, k, REWL, "default study", s) for s in range(24) for k in SUBSETS),
+    *(("mnist", 300, 1, REWL, "precise", s) for s in range(6)),
+    *(("digits", 160, k, REWL, "long", 0) for k in SUBSETS),
+]
+CELL = ("dataset", "n", "subset", "sampler", "settings", "seed")
+MEASURED = [
+    f"{name}{part}" for name in ("log_volume", "test_accuracy") for part in ("", "_stderr", "_df")
+]
+COLUMNS = (*CELL, *MEASURED, "converged", "core_seconds", "verdict")
+
+
+def pose(dataset: str, n: int, subset: int, data_dir: str | None) -> Problem:
+    """``simple_cnn`` on a training set of a dataset; MNIST with 2,000 test examples."""
+    loaded = datasets.load({"source": dataset}, data_dir)
+    rng = np.random.default_rng(subset)
+    order = draw_order(loaded.y_pool, loaded.n_classes, rng)[:n]
+    shape = loaded.x_pool.shape[1:]
+    network = build_network("simple_cnn", shape, loaded.n_classes, loaded.input_bound)
+    tests = slice(2000)
+    return Problem(
+        network,
+        loaded.x_pool[order],
+        loaded.y_pool[order],
+        loaded.x_test[tests],
+        loaded.y_test[tests],
+        loaded.x_pool[:0],
+        loaded.y_pool[:0],
+    )
+
+
+def measure(cell: tuple, data_dir: str | None) -> dict:
+    """One row."""
+    dataset, n, subset, sampler, settings, seed = cell
+    parameters, run = METHODS[sampler].load()
+    problem = pose(dataset, n, subset, data_dir)
+    start = time.process_time()
+    result = run(problem, parameters(**SETTINGS[settings][sampler]), seed)
+    seconds = time.process_time() - start
+    row = dict(zip(CELL, cell)) | {name: f"{float(result[name]):.6g}" for name in MEASURED}
+    return row | {
+        "converged": int(result.converged),
+        "core_seconds": round(seconds),
+        "verdict": result.attrs["verdict"],
+    }
+
+
+def main() -> None:
+    """Fill the file."""
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("file", type=Path)
+    asked.add_argument("--data", help="folder with the files of MNIST")
+    asked.add_argument("--only", default="", help="cells with this text alone")
+    given = asked.parse_args()
+    if not given.file.exists():
+        given.file.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+    for cell in CELLS:
+        with given.file.open(encoding="utf-8", newline="") as lines:
+            known = {tuple(row[name] for name in CELL) for row in csv.DictReader(lines)}
+        name = tuple(map(str, cell))
+        if name not in known and given.only in " ".join(name):
+            row = measure(cell, given.data)
+            with given.file.open("a", encoding="utf-8", newline="") as lines:
+                csv.DictWriter(lines, COLUMNS, lineterminator="\n").writerow(row)
+            print(*row.values(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
