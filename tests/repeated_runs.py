@@ -3,8 +3,7 @@
     python tests/repeated_runs.py docs/repeated_runs.csv [--data FOLDER] [--only TEXT]
 
 adds the runs that the file does not have yet, a row each, most wanted first. That takes hours, and
-can be stopped at any time. MNIST is looked for in ``--data``. ``docs/trust.md`` has the figures, and
-``tests/test_repeated_runs.py`` computes them anew.
+can be stopped at any time. MNIST is looked for in ``--data``. ``docs/trust.md`` has the figures.
 """
 
 import argparse
