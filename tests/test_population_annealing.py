@@ -15,7 +15,7 @@ from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.population_annealing import Parameters
 from volumetry.methods.resampling import longest_step, resample
 
-QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2)
+QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2, guides=1)
 PROBLEMS = 60
 
 
