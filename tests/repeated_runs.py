@@ -3,7 +3,7 @@
     python tests/repeated_runs.py docs/repeated_runs.csv [--data FOLDER] [--only TEXT]
 
 adds the runs that the file does not have yet, a row each, most wanted first. That takes hours, and
-can be stopped at any time. MNIST is looked for in ``--data``. ``docs/trust.md`` has the figures.
+can be stopped at any time. MNIST is looked for in ``--data``.
 """
 
 import argparse

@@ -55,6 +55,11 @@ def system(request):
     return SYSTEMS[request.param]
 
 
+GPU_IS_SLOW = pytest.mark.parametrize(
+    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
+)
+
+
 def starts(system):
     rng = np.random.default_rng(2)
     return np.array([[system.space.draw(rng) for _ in range(WINDOWS)] for _ in range(SETS)])
@@ -298,9 +303,7 @@ def test_each_group_is_pulled_its_own_way_also_when_recalled(backend, system, tm
     assert (nearer >= 0).all() and (nearer > 0).mean() > 0.5
 
 
-@pytest.mark.parametrize(
-    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
-)
+@GPU_IS_SLOW
 @pytest.mark.parametrize("beta", [0.0, 0.4])
 def test_pulled_members_are_distributed_as_they_should(backend, beta):
     """Against all weight settings; half the pull, or one the other way, would be noticed.
@@ -339,9 +342,7 @@ def test_pulled_members_are_distributed_as_they_should(backend, beta):
     assert z(strength / 2)[0] > 3 and z(-strength)[0] > 3
 
 
-@pytest.mark.parametrize(
-    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
-)
+@GPU_IS_SLOW
 def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
     parents = np.array([1, 1, 0, 3, 5, 4])
     ended = []

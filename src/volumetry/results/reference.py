@@ -30,6 +30,11 @@ def compare(a: xr.Dataset, b: xr.Dataset, variable: str):
     )
 
 
+def disagreement(study: xr.Dataset, pair: tuple[str, str], variable: str) -> xr.DataArray:
+    """The difference of two samplers in a variable, as a normal score."""
+    return normal_score(*compare(*(only(study, sampler) for sampler in pair), variable))
+
+
 def choose_reference(study: xr.Dataset) -> None:
     """Add ``reference`` to a study: the name of a sampler, empty where none ran.
 
@@ -55,10 +60,9 @@ def of_reference(study: xr.Dataset) -> xr.Dataset:
 
 def _judge_agreement(study: xr.Dataset, pair: tuple[str, str]) -> None:
     """Take back that two samplers converged, where they contradict each other."""
-    a, b = (only(study, sampler) for sampler in pair)
-    both = (a["converged"] == 1) & (b["converged"] == 1)
+    both = (study["converged"].sel(sampler=list(pair)) == 1).all("sampler")
     scores = {
-        quantity: normal_score(*compare(a, b, variable)).transpose(*DIMS[:4])
+        quantity: disagreement(study, pair, variable).transpose(*DIMS[:4])
         for quantity, variable in (("ln V", "log_volume"), ("accuracy", "test_accuracy"))
     }
     samplers = list(study["sampler"].values)

@@ -11,7 +11,13 @@ import xarray as xr
 
 from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
-from volumetry.results.reference import choose_reference, compare, of_reference, only
+from volumetry.results.reference import (
+    choose_reference,
+    compare,
+    disagreement,
+    of_reference,
+    only,
+)
 from volumetry.results.roles import GUESSING, MEASURING
 
 
@@ -152,10 +158,7 @@ def _add_checks(study: xr.Dataset) -> None:
         ("volume_z", "log_volume", "log-volumes"),
         ("accuracy_z", "test_accuracy", "test accuracies"),
     ):
-        scores = [
-            statistics.normal_score(*compare(only(study, a), only(study, b), variable))
-            for a, b in pairs
-        ]
+        scores = [disagreement(study, pair, variable) for pair in pairs]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
             _put(study, name, scores, f"difference of two {quantity}, as a normal score")
