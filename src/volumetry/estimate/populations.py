@@ -1,6 +1,8 @@
 """What annealed populations say, and how well they know it."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -8,8 +10,44 @@ from scipy.special import logsumexp
 from volumetry.estimate.reweighting import jackknife_stderr
 
 
+class Way(NamedTuple):
+    """Populations that went through the same inverse temperatures of the same x.
+
+    Attributes:
+        along: (levels,): x, what beta multiplies.
+        beta: (K,): inverse temperatures, ascending from 0.
+        log_z: (P, K): ln Z(beta) / Z(0) of each population.
+        share: (P, levels): fraction of its moves after which a member was at a level, summed over
+            the rungs.
+    """
+
+    along: np.ndarray
+    beta: np.ndarray
+    log_z: np.ndarray
+    share: np.ndarray
+
+    def each(self) -> np.ndarray:
+        """ln of the probability of a level, as each population has it: (P, levels).
+
+        Each rung says share(x) Z / exp(beta x); all count alike (Ferrenberg & Swendsen 1989).
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.share) - self._expected(self.log_z)
+
+    def expected(self) -> np.ndarray:
+        """ln of how often a level is visited, over its probability: (levels,)."""
+        return self._expected(log_mean(self.log_z)[None])[0]
+
+    def _expected(self, log_z: np.ndarray) -> np.ndarray:
+        """ln of the sum over rungs of exp(beta x) / Z(beta): (P, levels)."""
+        total = np.full((len(log_z), len(self.along)), -np.inf)
+        for beta, own in zip(self.beta, log_z.T):
+            np.logaddexp(total, beta * self.along - own[:, None], out=total)
+        return total
+
+
 class Populations:
-    """Independent populations that went through the same inverse temperatures.
+    """Independent populations that went to the goal, by one way or by several.
 
     A population's product of mean weights is an unbiased estimate of each partition function
     Z(beta), and so is what follows from it for the density of states (Hukushima & Iba 2003,
@@ -17,35 +55,24 @@ class Populations:
     on the linear scale, not their logarithms.
 
     Attributes:
-        beta: (K,): inverse temperatures, ascending from 0.
-        log_z: (P, K): ln Z(beta) / Z(0) of each population.
+        ways: those that each of them went; the p-th of every way makes one together.
         each: (P, levels): ln of the probability of a level, as each population has it.
         log_p: (levels,): the same of all, nats; -inf where never met.
     """
 
-    def __init__(
-        self,
-        beta: np.ndarray,
-        log_z: np.ndarray,
-        visits: np.ndarray,
-        coordinate: np.ndarray,
-        goal: np.ndarray,
-        test_counts: np.ndarray,
-    ):
+    def __init__(self, ways: Sequence[Way], goal: np.ndarray, test_counts: np.ndarray):
         """Estimate everything.
 
         Args:
-            visits: (P, K, levels): moves of a population after which a member was at a level.
-            coordinate: (levels,): what beta multiplies.
             goal: bool (levels,): whose probability is the volume.
             test_counts: (P, N + 1): how often a member at the goal had each test score.
         """
-        self.beta, self.log_z = beta, log_z
-        share = visits / visits.sum(axis=2, keepdims=True)
-        # Each rung says share(A) Z / exp(beta A); all count alike (Ferrenberg & Swendsen 1989).
-        boltzmann = beta[:, None] * coordinate - log_z[:, :, None]
-        with np.errstate(divide="ignore"):
-            self.each = np.log(share.sum(axis=1)) - logsumexp(boltzmann, axis=1)
+        self.ways = ways
+        # Ways count by how often they come to a level. Their weights are those of all populations:
+        # were they each population's own, those with a low Z would count more.
+        expected = np.array([way.expected() for way in ways])
+        weight = expected - np.logaddexp.reduce(expected)
+        self.each = np.logaddexp.reduce([own + way.each() for own, way in zip(weight, ways)])
         self.log_p = log_mean(self.each)
         self._goal, self._test_counts = goal, test_counts
 
