@@ -298,6 +298,9 @@ def test_each_group_is_pulled_its_own_way_also_when_recalled(backend, system, tm
     assert (nearer >= 0).all() and (nearer > 0).mean() > 0.5
 
 
+@pytest.mark.parametrize(
+    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("beta", [0.0, 0.4])
 def test_pulled_members_are_distributed_as_they_should(backend, beta):
     """Against all weight settings; half the pull, or one the other way, would be noticed.
@@ -336,6 +339,9 @@ def test_pulled_members_are_distributed_as_they_should(backend, beta):
     assert z(strength / 2)[0] > 3 and z(-strength)[0] > 3
 
 
+@pytest.mark.parametrize(
+    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
     parents = np.array([1, 1, 0, 3, 5, 4])
     ended = []

@@ -37,6 +37,7 @@ NETWORKS = {  # layers, input shape, classes, largest |input|
     "one of each": (["conv 1", "linear 1"], (1, 3, 3), 2, 15),
 }
 CNN = ("simple_cnn", "simple_cnn_deep", "simple_cnn_wide")
+LARGE = CNN[1:]  # of the kind of the first, which is always tried
 FULL_SIZE = {name: (name, (1, 28, 28), 10, 15) for name in (*CNN, "perceptron")}
 
 
@@ -197,7 +198,10 @@ def kinds(network, log):
     return [int((layer == k).any(axis=1).sum()) for k in range(len(ends))]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in NETWORKS],
+)
 def test_ten_thousand_moves_equal_full_evaluations(name):
     walker = Walker(*NETWORKS[name], n=37)
     logs = []

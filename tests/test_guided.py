@@ -69,6 +69,7 @@ def test_an_anneal_that_misses_nothing_is_not_disturbed():
         ([-13.0] * 4, 0.1, 0.0),  # less says nothing
         ([-11.95] * 4, 0.01, 0.0),  # less than matters
         ([-np.inf] * 4, 0.1, 0.0),
+        ([-12 + np.log(1000)], 0.0, 3.0),  # of one alone, the inequality is all that is known
     ],
 )
 def test_excess(log_volumes, stderr, errors):

@@ -145,7 +145,7 @@ def test_ways_that_know_other_volumes_of_the_same_fits_disagree():
         share = np.exp(0.1 * rng.standard_normal((8, levels))) / levels
         log_z = np.full((8, 1), shift)
         return Populations(
-            [Way(np.zeros(levels), np.zeros(1), log_z, share)],
+            [Way(np.zeros(levels), np.zeros(1), log_z, log_z[0], share)],
             view.system.grid.goal,
             np.zeros((8, 1)),
         )

@@ -20,7 +20,7 @@ from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.population_annealing import Parameters
 from volumetry.methods.resampling import longest_step, resample
 
-QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2)
+QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2, guides=1)
 PROBLEMS = 60
 
 
@@ -131,7 +131,7 @@ def test_perfect_histograms_give_the_density_of_states():
     visits = np.tile(weight / weight.sum(axis=1, keepdims=True), (4, 1, 1))
     counts = np.zeros((4, 6), int)
     counts[:, 3], counts[0, 5] = 2, 2
-    way = Way(a, beta, np.tile(log_z, (4, 1)), visits.sum(axis=1))
+    way = Way(a, beta, np.tile(log_z, (4, 1)), log_z, visits.sum(axis=1))
     found = Populations([way], a == 10, counts)
     assert np.allclose(found.log_p, log_p)
     assert found.log_volume == pytest.approx(log_p[-1]) and found.log_volume_stderr < 1e-9
@@ -144,7 +144,7 @@ def test_populations_are_averaged_by_volume():
     visits[1, 0] = [7, 1]
     counts = np.array([[0, 4], [4, 0]])
     share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
-    found = Populations([Way(a, np.zeros(1), np.zeros((2, 1)), share)], a == 1, counts)
+    found = Populations([Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)], a == 1, counts)
     assert found.log_volume == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
     assert found.accuracy == pytest.approx(0.5 / (0.5 + 0.125))
     spread = np.log(4) / np.sqrt(2)

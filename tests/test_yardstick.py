@@ -146,7 +146,11 @@ EVALUATORS = {
 
 
 # There is no direct way through two hidden layers.
-PAIRS = [pair for pair in product(EVALUATORS, NETWORKS) if pair != ("direct", "deep")]
+PAIRS = [
+    pytest.param(*pair, marks=[pytest.mark.slow] * (pair == ("gpu", "deep")))  # to interpret
+    for pair in product(EVALUATORS, NETWORKS)
+    if pair != ("direct", "deep")
+]
 
 
 @pytest.mark.parametrize(("evaluator", "name"), PAIRS)

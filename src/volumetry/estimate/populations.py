@@ -17,32 +17,25 @@ class Way(NamedTuple):
         along: (levels,): x, what beta multiplies.
         beta: (K,): inverse temperatures, ascending from 0.
         log_z: (P, K): ln Z(beta) / Z(0) of each population.
-        share: (P, levels): fraction of its moves after which a member was at a level, summed over
-            the rungs.
+        reference: (K,): ln Z(beta) / Z(0), about, the same for all.
+        share: (P, levels): fraction of a population's moves after which a member was at a level,
+            times its Z over the reference, summed over the rungs.
     """
 
     along: np.ndarray
     beta: np.ndarray
     log_z: np.ndarray
+    reference: np.ndarray
     share: np.ndarray
 
-    def each(self) -> np.ndarray:
-        """ln of the probability of a level, as each population has it: (P, levels).
-
-        Each rung says share(x) Z / exp(beta x); all count alike (Ferrenberg & Swendsen 1989).
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.share) - self._expected(self.log_z)
-
     def expected(self) -> np.ndarray:
-        """ln of how often a level is visited, over its probability: (levels,)."""
-        return self._expected(log_mean(self.log_z)[None])[0]
+        """ln of the sum over rungs of exp(beta x) / Z(beta): (levels,).
 
-    def _expected(self, log_z: np.ndarray) -> np.ndarray:
-        """ln of the sum over rungs of exp(beta x) / Z(beta): (P, levels)."""
-        total = np.full((len(log_z), len(self.along)), -np.inf)
-        for beta, own in zip(self.beta, log_z.T):
-            np.logaddexp(total, beta * self.along - own[:, None], out=total)
+        It is what ``share`` is on average, over the probability of the level.
+        """
+        total = np.full(len(self.along), -np.inf)
+        for beta, log_z in zip(self.beta, self.reference):
+            np.logaddexp(total, beta * self.along - log_z, out=total)
         return total
 
 
@@ -51,8 +44,9 @@ class Populations:
 
     A population's product of mean weights is an unbiased estimate of each partition function
     Z(beta), and so is what follows from it for the density of states (Hukushima & Iba 2003,
-    doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): populations are averaged
-    on the linear scale, not their logarithms.
+    doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): rungs are joined (as by
+    Ferrenberg & Swendsen 1989) with references that are no population's own, and populations are
+    averaged, on the linear scale.
 
     Attributes:
         ways: those that each of them went; the p-th of every way makes one together.
@@ -68,11 +62,9 @@ class Populations:
             test_counts: (P, N + 1): how often a member at the goal had each test score.
         """
         self.ways = ways
-        # Ways count by how often they come to a level. Their weights are those of all populations:
-        # were they each population's own, those with a low Z would count more.
-        expected = np.array([way.expected() for way in ways])
-        weight = expected - np.logaddexp.reduce(expected)
-        self.each = np.logaddexp.reduce([own + way.each() for own, way in zip(weight, ways)])
+        with np.errstate(divide="ignore"):
+            share = np.log(sum(way.share for way in ways))
+        self.each = share - np.logaddexp.reduce([way.expected() for way in ways])
         self.log_p = log_mean(self.each)
         self._goal, self._test_counts = goal, test_counts
 

@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from volumetry.chains.records import NO_TESTS, Population, Relaxed, Schedule
-from volumetry.estimate.populations import Way, effective_families, effective_lineages
+from volumetry.estimate.populations import (
+    Way,
+    effective_families,
+    effective_lineages,
+    log_mean,
+)
 from volumetry.methods.mixing import made_of, most_flips
 from volumetry.methods.precision import wanted_accuracy_error
 from volumetry.methods.resampling import longest_step, resample
@@ -107,8 +112,8 @@ class Anneal:
         population: after the last rung.
         beta: of each rung.
         log_zs: of each rung, (P,).
-        share: (P, levels): fraction of the moves after which a member was at a level, summed over
-            the rungs but the last.
+        reference: of each rung, ln Z(beta) / Z(0) as the first anneal found it.
+        share: (P, levels): as in ``Way``, of all rungs but the last.
         visits: (P, levels): of the last rung.
         test_counts: (P, N + 1): of members that fit.
         means: (P, n_weights): mean over the members at the end.
@@ -121,6 +126,7 @@ class Anneal:
     population: Population
     beta: list[float] = field(default_factory=list)
     log_zs: list[np.ndarray] = field(default_factory=list)
+    reference: list[float] = field(default_factory=list)
     share: np.ndarray | float = 0.0
     visits: np.ndarray | None = None
     test_counts: np.ndarray | None = None
@@ -134,18 +140,20 @@ def anneal(
     number: int,
     *,
     along: np.ndarray | None = None,
-    betas: Sequence[float] | None = None,
+    first: Anneal | None = None,
 ) -> Anneal:
-    """Anneal populations; through the temperatures given, or through those that they need.
+    """Anneal populations; through the temperatures that they need, or those of a first anneal.
 
     Args:
         seed: of the run.
         number: of the anneal, 0 for the first: no two of a run have the same.
         along: (levels,); the coordinate if not given.
+        first: an anneal whose ``along``, temperatures and references are those of this one, too.
     """
     grid, groups, members = setting.grid, parameters.populations, parameters.members
     count = groups * members
-    along = grid.coordinate if along is None else along
+    betas = first.beta if first else None
+    along = first.along if first else grid.coordinate if along is None else along
     rng = np.random.default_rng([seed, number])
     progress = Progress(f"{setting.name}, anneal {number + 1}", "units of beta")
     done = Anneal(
@@ -159,6 +167,9 @@ def anneal(
     while True:
         highest = along[done.population.level].max()
         _relax(setting, done, beta, parents, _ROUNDS, parameters.rung_sweeps)
+        if len(done.reference) < len(done.beta):
+            known = first.reference[len(done.reference)] if first else log_mean(done.log_z)
+            done.reference.append(float(known))
         at = along[done.population.level].reshape(groups, members)
         progress.update(beta, LARGEST_BETA, f"beta {beta:.2f}, mean {at.mean():.1f}")
         # Where most are at the largest x that any can reach, nothing more will come.
@@ -169,8 +180,8 @@ def anneal(
             break
         step = betas[len(done.beta)] - beta if betas else longest_step(at, parameters.overlap)
         beta += step
-        log_mean, parents = resample(step * at, rng)
-        done.log_z = done.log_z + log_mean
+        log_ratio, parents = resample(step * at, rng)
+        done.log_z = done.log_z + log_ratio
         local = parents - members * np.arange(groups)[:, None]
         done.family = np.take_along_axis(done.family, local, axis=1)
     system = setting.chains.system
@@ -211,18 +222,18 @@ def _relax(
     if done.beta and done.beta[-1] == beta:
         done.visits = done.visits + relaxed.visits
     else:
-        done.share = shares(done)
+        if done.beta:
+            done.share = shares(done)
         done.beta.append(beta)
         done.log_zs.append(done.log_z)
         done.visits = relaxed.visits
     return relaxed
 
 
-def shares(done: Anneal) -> np.ndarray | float:
-    """Fraction of the moves at each level, summed over all rungs: (P, levels)."""
-    if done.visits is None:
-        return 0.0
-    return done.share + done.visits / done.visits.sum(axis=1, keepdims=True)
+def shares(done: Anneal) -> np.ndarray:
+    """As in ``Way``, of all rungs: (P, levels)."""
+    weight = np.exp(done.log_zs[-1] - done.reference[-1]) / done.visits.sum(axis=1)
+    return done.share + weight[:, None] * done.visits
 
 
 def way(anneals: Sequence[Anneal]) -> Way:
@@ -231,6 +242,7 @@ def way(anneals: Sequence[Anneal]) -> Way:
         anneals[0].along,
         np.array(anneals[0].beta),
         np.concatenate([np.array(each.log_zs).T for each in anneals]),
+        np.array(anneals[0].reference),
         np.concatenate([shares(each) for each in anneals]),
     )
 

@@ -151,7 +151,9 @@ def excess(log_volumes: np.ndarray, log_volume: float, stderr: float, wanted: fl
     more = float(log_mean(log_volumes)) - log_volume
     if more <= wanted:
         return 0.0
-    own = np.fmin(log_mean_stderr(log_volumes), _MOST_ERROR)
+    own = _MOST_ERROR
+    if len(log_volumes) > 1:
+        own = np.fmin(log_mean_stderr(log_volumes), own)
     return float(more / np.hypot(stderr, own))
 
 

@@ -135,11 +135,7 @@ def run(
                 break
             for tilt, each in enumerate(ways):
                 number = done * len(_TILTS) + tilt
-                first = each[0]
-                again = anneal(
-                    setting, parameters, seed, number, along=first.along, betas=first.beta
-                )
-                each.append(again)
+                each.append(anneal(setting, parameters, seed, number, first=each[0]))
     return _result(view, setting.chains.moves, ways, found, guided, networks, criteria)
 
 

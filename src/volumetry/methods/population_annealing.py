@@ -94,8 +94,8 @@ def run(
             checkpoint=checkpoint,
         )
         while True:
-            betas = anneals[0].beta if anneals else None
-            anneals.append(anneal(setting, parameters, seed, len(anneals), betas=betas))
+            first = anneals[0] if anneals else None
+            anneals.append(anneal(setting, parameters, seed, len(anneals), first=first))
             found = _estimate(system, anneals)
             if len(anneals) == 1:
                 known = anneals[0].beta[-1], found.log_volume

@@ -111,8 +111,7 @@ def cautions(study: xr.Dataset) -> list[str]:
         if count:
             said.append(
                 f"In {count} of {_count(int((reference != '').sum()), 'cell')} the typical "
-                f"interpolator is that of {style(name).label}: "
-                f"{style(REFERENCES[0]).label} did not converge there."
+                f"interpolator is that of {name}: {REFERENCES[0]} did not converge there."
             )
     networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
     if fitted < networks:
