@@ -136,7 +136,7 @@ def run(
             for tilt, each in enumerate(ways):
                 number = done * len(_TILTS) + tilt
                 each.append(anneal(setting, parameters, seed, number, first=each[0]))
-    return _result(view, setting.chains.moves, ways, found, guided, networks, criteria)
+    return _result(view, setting.chains.moves, ways, found, guided, criteria)
 
 
 class _Networks(NamedTuple):
@@ -310,11 +310,10 @@ def _result(
     ways: list[list[Anneal]],
     found: Populations,
     guided: np.ndarray,
-    networks: _Networks,
     criteria: list[Criterion],
 ) -> xr.Dataset:
     system, populations = view.system, len(found.each)
-    n, n_test = len(system.problem.y_train), system.largest_score
+    n = len(system.problem.y_train)
     fits = criteria[0].met
     log_p = found.log_p.reshape(-1, view.bins)
     judged = np.isfinite(found.each).mean(axis=0) >= _KNOWN
@@ -327,7 +326,6 @@ def _result(
     nothing = np.full(view.bins, -np.inf), np.full(view.bins, np.nan)
     top, top_stderr = (given_fit(found.log_p), _stderr(found, given_fit)) if fits else nothing
     alone = [Populations([each], system.grid.goal, np.zeros((0, 1))) for each in found.ways]
-    tail = view.tails(found.log_p)
     result = common_result(
         test_accuracy=view.accuracy(found.log_p) if fits else np.nan,
         test_accuracy_stderr=float(_stderr(found, view.accuracy)) if fits else np.nan,
@@ -364,17 +362,7 @@ def _result(
             "standard error of log_p_given_fit",
             "nat",
         ),
-        network_sampler=over("network", networks.sampler, "sampler that trained it"),
-        network_test_accuracy=over("network", networks.hits / n_test, "test accuracy"),
-        tail_log_volume=over(
-            "network", tail, "ln Pr[test accuracy at least that of the network | A = n]", "nat"
-        ),
-        tail_log_volume_stderr=over(
-            "network",
-            np.where(np.isfinite(tail), _stderr(found, view.tails), np.nan),
-            "standard error of tail_log_volume",
-            "nat",
-        ),
+        **_placed(view, found),
         log_volume_of_way=over(
             "way", [each.log_volume for each in alone], "log-volume that the way found", "nat"
         ),
@@ -385,3 +373,20 @@ def _result(
             "effective lineages of the weights, all populations",
         ),
     )
+
+
+def _placed(view: _View, found: Populations) -> dict:
+    """Where trained networks stand among the fits, as variables of a result."""
+    networks, tail = view.networks, view.tails(found.log_p)
+    tail_stderr = np.where(np.isfinite(tail), _stderr(found, view.tails), np.nan)
+    tests = view.system.largest_score
+    return {
+        "network_sampler": over("network", networks.sampler, "sampler that trained it"),
+        "network_test_accuracy": over("network", networks.hits / tests, "test accuracy"),
+        "tail_log_volume": over(
+            "network", tail, "ln Pr[test accuracy at least that of the network | A = n]", "nat"
+        ),
+        "tail_log_volume_stderr": over(
+            "network", tail_stderr, "standard error of tail_log_volume", "nat"
+        ),
+    }
