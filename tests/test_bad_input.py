@@ -378,7 +378,6 @@ COMMANDS = {
     "n beyond the pool": (text_of(datasets__small__n=[1000]), OURS, "use n up to"),
     "no such class": (text_of(datasets__small__classes=[0, 10]), OURS, "no training label 10"),
     "too many pools": (text_of(architectures={"a": {"layers": ["pool"] * 5}}), OURS, "remove a"),
-    "joint alone": (text_of(samplers={"joint": {}}), OURS, "add samplers.rewl"),
     "too many weights": (text_of(samplers={"enumerate": {}}), OURS, "raise max_weights"),
     "results in a file": (text_of(results_dir="Snakefile"), OURS, "is no folder that can be"),
     "a long name": (text_of(results_dir="a" * 300), OURS, "name too long"),

@@ -307,14 +307,11 @@ def test_a_converged_run_is_right_where_slow_directions_decide(sampler, family, 
 @pytest.mark.long
 @pytest.mark.parametrize("arguments", HIDDEN)
 def test_joint_is_right_about_a_hidden_rule_or_not_converged(arguments):
-    """From networks that follow the rule, and a rewl that may not."""
+    """With networks that follow the rule."""
     solved, dishonest = perceptron_with_rule(*arguments), []
     tails = np.logaddexp.accumulate(solved.log_q[::-1])[::-1]
     for seed in range(SEEDS):
-        sources = {
-            "rewl": VOLUME_SAMPLERS["rewl"](solved.problem, seed),
-            "gd": training.run(solved.problem, GD, seed),
-        }
+        sources = {"gd": training.run(solved.problem, GD, seed)}
         estimate = joint.run(solved.problem, JointParameters(), seed, threads=2, sources=sources)
         hits = estimate.network_test_accuracy.values * len(solved.problem.y_test)
         truth = tails[np.round(hits).astype(int)]

@@ -1,4 +1,4 @@
-"""joint against enumeration over (A, Q), and against rewl."""
+"""joint against enumeration over (A, Q), and against what it must not believe."""
 
 from dataclasses import replace
 
@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 from enumeration import random_problem
+from exactly_solvable import perceptron_with_rule
 
-from volumetry.errors import DataError
-from volumetry.methods import enumeration, joint, rewl
+from volumetry.estimate.populations import Populations, Way
+from volumetry.methods import enumeration, joint
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.joint import Parameters as JointParameters
-from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.networks.forward import count_correct
 
-THOROUGH = JointParameters(
-    rung_sweeps=20, settle_sweeps=100, block_sweeps=20, min_blocks=40, max_blocks=100
-)
+MANY = JointParameters(members=25, populations=16, rung_sweeps=2, max_anneals=1)
 PROBLEMS = (4, 6, 9, 13, 14, 16, 19, 24, 29, 34, 39, 44)  # with a fit, over 20 test examples
 
 
@@ -44,55 +42,50 @@ def all_fits(problem):
 
 @pytest.fixture(scope="module")
 def compared():
-    """(exact, rewl, joint) of every problem that has a fit."""
+    """(exact, joint) of every problem that has a fit."""
     results = []
     for number in PROBLEMS:
         problem = random_problem(number)
         exact = enumeration.run(problem, EnumerateParameters())
         if np.isfinite(exact.log_volume):
-            reference = rewl.run(problem, RewlParameters(max_blocks=100), number)
-            own = joint.run(problem, THOROUGH, number, sources={"rewl": reference})
-            results.append((exact, reference, own))
-    assert sum(int(own.converged) for *_, own in results) >= 8
+            results.append((exact, joint.run(problem, MANY, number)))
+    assert sum(int(own.converged) for _, own in results) >= 8
     return results
 
 
 def test_joint_density_agrees_with_enumeration(compared):
-    z, covered = [], 0
-    for exact, _, own in compared:
-        g = relative(exact.log_g_joint.values[int(own.A[0]) :])
-        found = relative(own.log_g_joint.values)
+    z = []
+    for exact, own in compared:
+        g, found = exact.log_g_joint.values, own.log_g_joint.values
         assert not np.isfinite(found[~np.isfinite(g)]).any()  # nothing that is not there
-        judged = np.isfinite(own.log_g_joint_stderr.values)
-        covered += np.logaddexp.reduce(g[judged]) > np.log(0.95)
+        judged = own.log_g_joint_stderr.values > 1e-6
+        assert np.logaddexp.reduce(relative(g)[judged]) > np.log(0.95)
         z.extend((found[judged] - g[judged]) / own.log_g_joint_stderr.values[judged])
-    assert covered >= 8  # nearly all of the density has an error bar
     assert len(z) > 300
-    assert 0.6 < np.mean(np.square(z)) < 1.5
-    assert np.abs(z).max() < 5
-    assert np.mean(np.abs(z) < 1.96) > 0.9
+    assert 0.6 < np.mean(np.square(z)) < 1.7  # 15 / 13 by Student's t, and the rarest levels
+    assert np.mean(np.abs(z) < 2.13) > 0.9
 
 
 def test_distribution_of_the_interpolators_agrees_with_enumeration(compared):
     z = []
-    for exact, _, own in compared:
+    for exact, own in compared:
         g = relative(exact.log_g_joint.values[-1])
-        judged = own.log_p_given_fit_stderr.values > 0  # 0 for a single possible accuracy
+        judged = own.log_p_given_fit_stderr.values > 1e-6  # 0 for a single possible accuracy
         difference = own.log_p_given_fit.values[judged] - g[judged]
         z.extend(difference / own.log_p_given_fit_stderr.values[judged])
     assert len(z) > 40
-    assert 0.5 < np.mean(np.square(z)) < 1.6
-    assert np.abs(z).max() < 4.5
+    assert 0.5 < np.mean(np.square(z)) < 1.8
+    assert np.abs(z).max() < 5
 
 
-def test_scale_and_mean_agree_with_rewl(compared):
-    for exact, reference, own in compared:
-        assert own.reference_agreement > 1e-4
-        volume = np.logaddexp.reduce(own.log_g_joint.values[-1])
-        error = np.hypot(reference.log_g_stderr.values[-1], 0.1)
-        assert abs(volume - exact.log_g.values[-1]) < 5 * error
-        error = np.hypot(own.test_accuracy_stderr, reference.test_accuracy_stderr) + 1e-9
-        assert abs(own.test_accuracy - reference.test_accuracy) < 4.5 * error
+def test_volume_and_accuracy_agree_with_enumeration(compared):
+    z = []
+    for exact, own in compared:
+        for name in ("log_volume", "test_accuracy"):
+            if own[f"{name}_stderr"] > 1e-6:
+                z.append(float((own[name] - exact[name]) / own[f"{name}_stderr"]))
+    assert len(z) > 12
+    assert 0.4 < np.mean(np.square(z)) < 2 and np.abs(z).max() < 4
 
 
 def test_tail_volumes_of_networks_are_those_of_enumeration():
@@ -101,11 +94,7 @@ def test_tail_volumes_of_networks_are_those_of_enumeration():
     fits = all_fits(problem)
     hits = [count_correct(problem.network, w, problem.x_test, problem.y_test) for w in fits]
     states = fits[[np.argmax(hits), np.argmin(hits), 0]]
-    sources = {
-        "rewl": rewl.run(problem, RewlParameters(max_blocks=100), 1),
-        "gd": trained(problem, states),
-    }
-    own = joint.run(problem, THOROUGH, 1, sources=sources)
+    own = joint.run(problem, MANY, 1, sources={"gd": trained(problem, states)})
     g = relative(exact.log_g_joint.values[-1])
     assert list(own.network_sampler.values) == ["gd"] * 3
     for network in range(3):
@@ -120,29 +109,59 @@ def test_tail_volumes_of_networks_are_those_of_enumeration():
 
 
 def test_bins_are_sums_over_their_test_counts(compared):
-    exact, reference, _ = compared[2]
-    problem = random_problem(9)
-    own = joint.run(problem, replace(THOROUGH, bins=7), 3, sources={"rewl": reference})
+    exact = compared[2][0]
+    own = joint.run(random_problem(9), replace(MANY, bins=7), 3)
     assert own.hits_low.values.tolist() == [0, 3, 6, 9, 12, 15, 18]
     g = relative(exact.log_g_joint.values[-1])
     sums = np.logaddexp.reduceat(g, own.hits_low.values)
-    judged = np.isfinite(own.log_p_given_fit_stderr.values)
+    judged = own.log_p_given_fit_stderr.values > 1e-6
     difference = own.log_p_given_fit.values[judged] - sums[judged]
     z = difference / own.log_p_given_fit_stderr.values[judged]
     assert np.abs(z).max() < 4
 
 
 def test_threads_do_not_change_the_result():
-    problem = random_problem(6)
-    sources = {"rewl": rewl.run(problem, RewlParameters(max_blocks=12), 1)}
-    parameters = JointParameters(min_blocks=4, max_blocks=4)
-    one = joint.run(problem, parameters, 2, sources=sources)
-    assert one.identical(joint.run(problem, parameters, 2, threads=2, sources=sources))
+    problem, parameters = random_problem(6), replace(MANY, members=10, populations=3)
+    one = joint.run(problem, parameters, 2)
+    assert one.identical(joint.run(problem, parameters, 2, threads=2))
 
 
-def test_a_fit_that_rewl_never_saw_is_no_place_to_start():
+def test_a_rule_that_an_anneal_passes_by_is_not_believed_away():
+    solved = perceptron_with_rule(60, 60, 28)
+    parameters = JointParameters(members=50, rung_sweeps=1, max_anneals=2)
+    own = joint.run(solved.problem, parameters, 1)
+    assert own.log_volume_of_way[0] < solved.log_p[-1] - 2
+    assert not own.converged
+    assert "populations pulled towards trained networks found" in own.attrs["verdict"]
+
+
+def test_ways_that_know_other_volumes_of_the_same_fits_disagree():
+    """Two ways over three fits of 20 test scores each, the second wrong by a factor."""
+    problem = random_problem(9)
+    view = joint._View(joint.Classification.over_accuracy(problem, 2, 3), None)
+    levels, rng = view.system.grid.size, np.random.default_rng(0)
+
+    def populations(shift):
+        share = np.exp(0.1 * rng.standard_normal((8, levels))) / levels
+        log_z = np.full((8, 1), shift)
+        return Populations(
+            [Way(np.zeros(levels), np.zeros(1), log_z, log_z[0], share)],
+            view.system.grid.goal,
+            np.zeros((8, 1)),
+        )
+
+    same, other = populations(0.0), populations(0.0)
+    assert joint._agreement(view, same, other) > 1e-3
+    assert joint._agreement(view, same, populations(1.0)) < 1e-6
+
+
+def test_without_a_fit_there_is_nothing_to_tell():
     problem = random_problem(6)
-    reference = rewl.run(problem, RewlParameters(max_blocks=12), 1)
-    reference["log_g"][-3:] = -np.inf
-    with pytest.raises(DataError, match=r"rewl met no A from .* raise rewl's budget"):
-        joint.run(problem, JointParameters(band=2), 2, sources={"rewl": reference})
+    unfit = replace(
+        problem,
+        x_train=np.concatenate([problem.x_train[:1]] * 2),
+        y_train=np.array([0, 1]),
+    )
+    own = joint.run(unfit, replace(MANY, members=10, populations=3), 1)
+    assert not own.converged and "no weight setting with A = n" in own.attrs["verdict"]
+    assert np.isnan(own.log_volume) and np.isnan(own.test_accuracy)

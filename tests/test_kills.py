@@ -35,7 +35,7 @@ CONFIG = {
         "guess_and_check": {"hits": 1_000_000, "max_guesses": 3_000_000},
         "enumerate": {},
         "rewl": {"min_blocks": 40, "max_blocks": 60},
-        "joint": {"min_blocks": 40, "max_blocks": 60},
+        "joint": {"members": 50, "max_anneals": 2, "tail_error": 1e-6},
     },
 }
 

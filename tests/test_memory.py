@@ -57,5 +57,9 @@ def test_more_of_anything_is_never_estimated_lower():
         return METHODS[sampler].memory(network, n, n_test, rewl | parameters)
 
     assert estimate() < estimate(n=2400) < estimate(n=2400, walkers=64)
-    assert estimate() < estimate(sampler="joint", bins=100, window_cost=60.0)
+    members = {"populations": 4, "members": 100, "max_anneals": 16, "bins": 100}
+    annealed, tilted = (
+        estimate(sampler=name, **members) for name in ("population_annealing", "joint")
+    )
+    assert annealed < tilted < estimate(sampler="joint", **members | {"members": 1000})
     assert estimate(sampler="gd", networks=5) < estimate(sampler="gd", networks=500)

@@ -8,7 +8,12 @@ from enumeration import random_problem
 from exactly_solvable import perceptron_of_blocks
 from scipy import stats
 
-from volumetry.estimate.populations import Populations, effective_families, effective_lineages
+from volumetry.estimate.populations import (
+    Populations,
+    Way,
+    effective_families,
+    effective_lineages,
+)
 from volumetry.methods import enumeration
 from volumetry.methods import population_annealing as annealing
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
@@ -126,7 +131,8 @@ def test_perfect_histograms_give_the_density_of_states():
     visits = np.tile(weight / weight.sum(axis=1, keepdims=True), (4, 1, 1))
     counts = np.zeros((4, 6), int)
     counts[:, 3], counts[0, 5] = 2, 2
-    found = Populations(beta, np.tile(log_z, (4, 1)), visits, a, a == 10, counts)
+    way = Way(a, beta, np.tile(log_z, (4, 1)), log_z, visits.sum(axis=1))
+    found = Populations([way], a == 10, counts)
     assert np.allclose(found.log_p, log_p)
     assert found.log_volume == pytest.approx(log_p[-1]) and found.log_volume_stderr < 1e-9
     assert found.accuracy == pytest.approx((3 * 0.6 + 0.8) / 4) and found.bias < 1e-9
@@ -137,7 +143,8 @@ def test_populations_are_averaged_by_volume():
     visits = np.ones((2, 1, 2))
     visits[1, 0] = [7, 1]
     counts = np.array([[0, 4], [4, 0]])
-    found = Populations(np.zeros(1), np.zeros((2, 1)), visits, a, a == 1, counts)
+    share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
+    found = Populations([Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)], a == 1, counts)
     assert found.log_volume == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
     assert found.accuracy == pytest.approx(0.5 / (0.5 + 0.125))
     spread = np.log(4) / np.sqrt(2)

@@ -387,7 +387,6 @@ def test_tail_volumes_of_trained_networks(tmp_path):
         "tail_log_volume_stderr": ("network", [0.1, 0.3, 0.2]),
         "hits_low": ("accuracy_bin", [0, 5]),
         "log_p_given_fit": ("accuracy_bin", np.log([0.25, 0.75])),
-        "reference_agreement": 0.3,
     }
     path = write_run(tmp_path, "joint", 10, 0, test_accuracy=0.4, extra=extra)
     netcdf.write(netcdf.read(path).assign_attrs(n_test=10), path)
@@ -398,7 +397,6 @@ def test_tail_volumes_of_trained_networks(tmp_path):
     assert cell(study, "tail_log_volume_stderr", **where, sampler="gd") == pytest.approx(0.2)
     assert cell(study, "tail_log_volume", **where, sampler="sam") == -7
     assert np.isnan(cell(study, "tail_log_volume", **where, sampler="joint"))
-    assert cell(study, "joint_agreement", **where, sampler="joint") == 0.3
     # Density of a bin: 0.25 over 5 of 10 accuracies' steps, 0.75 over 6.
     density = study["log_p_given_fit"].isel(dataset=0, architecture=0).sel(n=10, replicate=0)
     assert density.sel(accuracy=0.2) == pytest.approx(np.log(0.25 / 0.5))

@@ -2,13 +2,12 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 from enumeration import random_problem
 
 from volumetry.chains.cpu import CpuChains
 from volumetry.kernels.streams import DRAWS, EXCHANGE, KINDS, MEMBERS, MOVES, stream
-from volumetry.methods import joint, rewl
+from volumetry.methods import annealing, joint, population_annealing, rewl
 
 SHORT = {"rung_sweeps": 0.2, "window_cost": 6, "min_blocks": 4, "max_blocks": 4}
 
@@ -18,6 +17,7 @@ def used(monkeypatch):
     """How often each (stream, step) was drawn from; told by what the chains were asked to do."""
     used = Counter()
     advance, draw = CpuChains.advance, CpuChains.draw
+    relax, populate = CpuChains.relax, CpuChains.populate
 
     def count_advance(self, walkers, windows, rounds, moves, *tests):
         found = advance(self, walkers, windows, rounds, moves, *tests)
@@ -36,7 +36,20 @@ def used(monkeypatch):
         used.update((int(stream(DRAWS, 0)), number) for number in range(groups * each))
         return draw(self, groups, each)
 
+    def count_relax(self, population, parents, window, rounds, moves, *rest, **more):
+        first = MEMBERS + population.first
+        steps = range(population.step, population.step + rounds * moves)
+        for member in range(len(parents)):
+            used.update((int(stream(MOVES, first + member)), step) for step in steps)
+        return relax(self, population, parents, window, rounds, moves, *rest, **more)
+
+    def count_populate(self, first, members):
+        used.update((int(stream(DRAWS, 1)), n) for n in range(first, first + members))
+        return populate(self, first, members)
+
     monkeypatch.setattr(CpuChains, "advance", count_advance)
+    monkeypatch.setattr(CpuChains, "relax", count_relax)
+    monkeypatch.setattr(CpuChains, "populate", count_populate)
     monkeypatch.setattr(CpuChains, "draw", count_draw)
     return used
 
@@ -48,20 +61,18 @@ def test_rewl_draws_each_number_once(used):
 
 
 @pytest.mark.parametrize("sound", [True, False])
-def test_joint_draws_each_number_once_also_where_its_first_stage_moves(used, sound, monkeypatch):
-    """And a second stage that begins again at step 0 is caught."""
+def test_anneals_draw_each_number_once(used, sound, monkeypatch):
+    """Guided and tilted ones included; and anneals that share their numbers are caught."""
     if not sound:
-        explore = joint.explore
-        monkeypatch.setattr(joint, "explore", lambda *given: explore(*given[:-1], 0))
-    problem = random_problem(9)
-    reference = rewl.run(problem, rewl.Parameters(**SHORT), 3)
-    used.clear()
-    # As if rewl's walkers had been far below the band: they have to be brought there first.
-    low = problem.space.draw(np.random.default_rng(1))
-    states = np.tile(low, (len(reference.state_correct), 1))
-    reference["state_weights"][:] = problem.space.encode(states)
-    reference["state_correct"][:] = 0
-    joint.run(problem, joint.Parameters(**SHORT, band=0), 4, sources={"rewl": reference})
+        anneal = annealing.anneal
+        monkeypatch.setattr(joint, "anneal", lambda *given, **more: anneal(*given[:-1], 0, **more))
+    problem, few = random_problem(9), {"members": 10, "populations": 3, "max_anneals": 2}
+    joint.run(problem, joint.Parameters(**few, tail_error=1e-6), 4)
+    if sound:
+        assert max(used.values()) == 1
+        used.clear()
+        parameters = population_annealing.Parameters(**few, ln_v_error=1e-6, guides=4)
+        population_annealing.run(problem, parameters, 4)
     assert len(used) > 10_000 and (max(used.values()) == 1) == sound
 
 

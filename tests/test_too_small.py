@@ -10,7 +10,7 @@ import pytest
 from test_bad_input import refusal
 from test_config import SCHEMA_PATH, resolve
 
-from volumetry.methods import joint, rewl
+from volumetry.methods import rewl
 from volumetry.networks import build_network
 from volumetry.study import config
 from volumetry.systems.classification import Problem
@@ -23,7 +23,7 @@ TINY |= {"architectures": {"perceptron": {}}}  # 4 weights
 
 @pytest.mark.parametrize(
     ("sampler", "key", "most", "refused"),
-    [(name, "flips", 3, 5) for name in ("rewl", "joint")] + [("joint", "band", 2, 3)],
+    [(name, "flips", 3, 5) for name in ("rewl", "joint", "population_annealing")],
 )
 def test_what_a_user_names_and_cannot_have_is_refused(sampler, key, most, refused):
     samplers = {"rewl": {}, "joint": {}}
@@ -39,7 +39,6 @@ def test_a_default_adapts_to_what_is_too_small_for_it():
     smaller = copy.deepcopy(TINY)
     smaller["datasets"]["tiny"]["features"] = 1
     study = resolve(smaller | {"samplers": {"rewl": {}, "joint": {}}})
-    assert study.config["samplers"]["joint"]["band"] == 5 > min(run.n for run in study.runs)
     assert study.config["samplers"]["rewl"]["flips"] == 3 > 2
     assert config.resolve(study.config, SCHEMA_PATH).config == study.config
 
@@ -59,7 +58,3 @@ def test_a_job_refuses_it_too():
     problem = Problem(network, x, y, x, y, x[:0], y[:0])
     (line,) = refusal(rewl.run, problem, rewl.Parameters(flips=5), 1)
     assert line.startswith("flips = 5: must be")
-    (line,) = refusal(
-        lambda: joint.run(problem, joint.Parameters(band=3), 1, sources={"rewl": None})
-    )
-    assert line.startswith("band = 3: must be at most n = 2")

@@ -26,7 +26,7 @@ _SMALL = {
     "gd": {"networks": 1, "max_epochs": 1, "selection": "final"},
     "guess_and_check": {"max_guesses": 1},
     "rewl": {"bulk_draws": 100, "rung_sweeps": 0.01, "min_blocks": 1, "max_blocks": 1},
-    "joint": {"rung_sweeps": 0.01, "settle_sweeps": 0.01, "min_blocks": 1, "max_blocks": 1},
+    "joint": {"members": 10, "populations": 3, "rung_sweeps": 0.01, "max_anneals": 1},
     "enumerate": {},
 }
 
@@ -41,7 +41,7 @@ def run_small_job(sampler: str, folder: str) -> None:
     problem = Problem(network, x[:4], y[:4], x[4:8], y[4:8], x[8:], y[8:])
     method = find(sampler)
     kind, run = method.load()
-    needed = method.starts_from[:1]
+    needed = [name for name in method.starts_from if name in _SMALL]
     sources = {name: netcdf.read(Path(folder) / f"{name}.nc") for name in needed}
     given = {"sources": sources} if sources else {}
     netcdf.write(run(problem, kind(**_SMALL[sampler]), 0, **given), Path(folder) / f"{sampler}.nc")

@@ -106,6 +106,9 @@ class RecordedChains:
             # A step of other kind that followed kept no codes, and then nobody needs these.
             codes = known.get("codes", population.codes)
             record.pop("codes", None)
+            visits = np.zeros((groups, self.system.grid.size), np.int64)
+            visits.flat[record.pop("visited")] = record["visits"]
+            record["visits"] = visits
             after = population._replace(
                 codes=codes,
                 level=record.pop("level"),
@@ -115,6 +118,9 @@ class RecordedChains:
         found = self._chains.relax(population, parents, window, rounds, moves, groups, tests, pull)
         counted = found._asdict() | {"level": found.population.level}
         del counted["population"]
+        # Of two axes, few levels are visited at a time.
+        counted["visited"] = np.flatnonzero(found.visits)
+        counted["visits"] = found.visits.flat[counted["visited"]]
         if keep:
             counted["codes"] = found.population.codes
         self._checkpoint.add(lambda: counted, lambda: {"codes": found.population.codes})

@@ -1,6 +1,8 @@
 """What annealed populations say, and how well they know it."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -8,44 +10,61 @@ from scipy.special import logsumexp
 from volumetry.estimate.reweighting import jackknife_stderr
 
 
+class Way(NamedTuple):
+    """Populations that went through the same inverse temperatures of the same x.
+
+    Attributes:
+        along: (levels,): x, what beta multiplies.
+        beta: (K,): inverse temperatures, ascending from 0.
+        log_z: (P, K): ln Z(beta) / Z(0) of each population.
+        reference: (K,): ln Z(beta) / Z(0), about, the same for all.
+        share: (P, levels): fraction of a population's moves after which a member was at a level,
+            times its Z over the reference, summed over the rungs.
+    """
+
+    along: np.ndarray
+    beta: np.ndarray
+    log_z: np.ndarray
+    reference: np.ndarray
+    share: np.ndarray
+
+    def expected(self) -> np.ndarray:
+        """ln of the sum over rungs of exp(beta x) / Z(beta): (levels,).
+
+        It is what ``share`` is on average, over the probability of the level.
+        """
+        total = np.full(len(self.along), -np.inf)
+        for beta, log_z in zip(self.beta, self.reference):
+            np.logaddexp(total, beta * self.along - log_z, out=total)
+        return total
+
+
 class Populations:
-    """Independent populations that went through the same inverse temperatures.
+    """Independent populations that went to the goal, by one way or by several.
 
     A population's product of mean weights is an unbiased estimate of each partition function
     Z(beta), and so is what follows from it for the density of states (Hukushima & Iba 2003,
-    doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): populations are averaged
-    on the linear scale, not their logarithms.
+    doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): rungs are joined (as by
+    Ferrenberg & Swendsen 1989) with references that are no population's own, and populations are
+    averaged, on the linear scale.
 
     Attributes:
-        beta: (K,): inverse temperatures, ascending from 0.
-        log_z: (P, K): ln Z(beta) / Z(0) of each population.
+        ways: those that each of them went; the p-th of every way makes one together.
         each: (P, levels): ln of the probability of a level, as each population has it.
         log_p: (levels,): the same of all, nats; -inf where never met.
     """
 
-    def __init__(
-        self,
-        beta: np.ndarray,
-        log_z: np.ndarray,
-        visits: np.ndarray,
-        coordinate: np.ndarray,
-        goal: np.ndarray,
-        test_counts: np.ndarray,
-    ):
+    def __init__(self, ways: Sequence[Way], goal: np.ndarray, test_counts: np.ndarray):
         """Estimate everything.
 
         Args:
-            visits: (P, K, levels): moves of a population after which a member was at a level.
-            coordinate: (levels,): what beta multiplies.
             goal: bool (levels,): whose probability is the volume.
             test_counts: (P, N + 1): how often a member at the goal had each test score.
         """
-        self.beta, self.log_z = beta, log_z
-        share = visits / visits.sum(axis=2, keepdims=True)
-        # Each rung says share(A) Z / exp(beta A); all count alike (Ferrenberg & Swendsen 1989).
-        boltzmann = beta[:, None] * coordinate - log_z[:, :, None]
+        self.ways = ways
         with np.errstate(divide="ignore"):
-            self.each = np.log(share.sum(axis=1)) - logsumexp(boltzmann, axis=1)
+            share = np.log(sum(way.share for way in ways))
+        self.each = share - np.logaddexp.reduce([way.expected() for way in ways])
         self.log_p = log_mean(self.each)
         self._goal, self._test_counts = goal, test_counts
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from volumetry.engines.memory import walker_bytes
 from volumetry.errors import NetworkError
 from volumetry.networks.architecture import Network
-from volumetry.parameters import adapted
 
 _MB = 1_000_000
+_MOST_WAYS = 7
 _TORCH, _NUMBA = 600 * _MB, 700 * _MB  # a process with its libraries, kernels being compiled
 
 
@@ -36,18 +36,20 @@ def chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> i
     return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n)
 
 
-def binned_chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
-    """Of walkers in windows over bins of the number of correct test examples."""
-    span = min(parameters["bins"], n_test + 1)
-    windows = most_windows(network, span, parameters["window_cost"])
-    return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n, n_test)
-
-
 def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
     """Of populations, their weights packed, and of a walker for each thread."""
     members = parameters["populations"] * parameters["members"]
     counted = 8 * (n + n_test)
     return _NUMBA + members * (network.n_weights // 2 + counted) + 16 * walker_bytes(network, n)
+
+
+def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
+    """Of populations that are counted over A and bins of the test score, one way after another."""
+    members = parameters["populations"] * parameters["members"]
+    levels = (n + 1) * min(parameters["bins"], n_test + 1)
+    counted = 8 * levels * parameters["populations"] * (2 * _MOST_WAYS * parameters["max_anneals"])
+    walkers = 16 * walker_bytes(network, n, n_test)
+    return _NUMBA + members * network.n_weights // 2 + counted + walkers
 
 
 def most_windows(network: Network, span: int, window_cost: float) -> int:
@@ -58,15 +60,6 @@ def most_windows(network: Network, span: int, window_cost: float) -> int:
     """
     nats = min(span * math.log(network.n_classes), network.n_weights * math.log(2))
     return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
-
-
-def band_below(n: int, wanted: int, default: int) -> int:
-    """How far A may fall below n: ``wanted``, or if that is the default at most n.
-
-    Raises:
-        ConfigError: more than n, and not the default.
-    """
-    return adapted("band", wanted, default, n, f"at most n = {n}, because A is never below 0")
 
 
 def check_enumerable(network: Network, parameters: Mapping) -> None:

@@ -33,7 +33,7 @@ _HOPELESS = 10.0
 """Nats: populations that find so much less on average will not find more than the anneal."""
 
 _MEMBERS = 12
-"""Of a population."""
+"""Of a population; those of all at a time are fewer than ``annealing.FIRST_MEMBER``."""
 
 _FIELD = 1.0
 """h to begin with: one weight in eight differs from the trained network's."""

@@ -1,115 +1,80 @@
-"""The joint density of states g(A, Q) over the top band of A: how rare each test accuracy is.
+"""The joint density of states g(A, Q): how rare each test accuracy is among the fits.
 
-Walkers stay where A is in [n - band, n]; windows cover the number of correct test examples. The
-walkers start from those of rewl; every other set from trained networks, also where accuracies are
-lower. Inside the band every A is weighted by 1 / g(A) of rewl, so that all are visited alike;
-the same g(A) fixes the absolute scale, and the shape that joint finds for it is a check.
+Populations are annealed (``methods.annealing``) in weights exp(beta x) with x = A + r n Q: as if
+the test set were to be fitted, too, with r times the weight of the training set. A plain anneal,
+r = 0, ends with typical interpolators; *tilted* ones with better and better, until they are as good
+as the trained networks. Each way starts from independent draws, so each knows the absolute scale,
+and the weights that move slowly are selected for what it looks for. Together the rungs of all ways
+give ln g(A, Q), P(Q | A = n) far into its tail, and with it the *tail volume* of a trained network,
+ln Pr[Q >= its accuracy | A = n].
 
-From ln g(n, Q) follows P(Q | A = n) far into its tails, and with it the *tail volume* of a trained
-network, ln Pr[Q >= its accuracy | A = n].
+Two ways that meet have to agree on the fits that both know. If a tilted one finds more volume than
+the plain one, or populations that are pulled towards trained networks do (``methods.guided``), the
+plain one has missed it.
 """
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.special import chdtrc, logsumexp
+from scipy import stats
+from scipy.special import logsumexp
 
-from volumetry.errors import DataError
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
+    GOAL_FOUND,
+    LINEAGES,
     NETWORKS_REACHED,
-    REFERENCE_AGREEMENT,
-    REFERENCE_CONVERGED,
+    NOTHING_MISSED,
+    NOTHING_MISSED_BY_PLAIN,
+    TAIL_BIAS,
     TAIL_ERROR,
-    UNKNOWN_FITS,
+    WAYS_AGREE,
     Criterion,
-    agreement_criteria,
-    general_criteria,
+    complaints,
     verdict,
 )
-from volumetry.estimate.production import Production
-from volumetry.methods.costs import band_below
-from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
-from volumetry.methods.flat_histogram.explore import Anneal, explore
-from volumetry.methods.flat_histogram.learn import warm_start
-from volumetry.methods.flat_histogram.produce import Produced, produce
-from volumetry.methods.flat_histogram.setting import Flat, States, open_run
-from volumetry.methods.flat_histogram.settle import divide
-from volumetry.methods.flat_histogram.windows import enter
-from volumetry.methods.mixing import most_flips
-from volumetry.methods.precision import wanted_accuracy_error
+from volumetry.estimate.populations import Populations, log_mean, log_mean_stderr
+from volumetry.estimate.reweighting import jackknife_stderr
+from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lineages, way
+from volumetry.methods.descent import descend
+from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.result import common_result
+from volumetry.methods.setting import Setting
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
-from volumetry.systems.classification import Classification, Levels, Problem
+from volumetry.runtime.progress import Progress
+from volumetry.systems.classification import Classification, Problem
+
+_TILTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""r, until trained networks are reached; the first three in any case."""
+
+_LEAST_TILTS = 3
+
+_OWN_NETWORKS = 3
+
+_KNOWN = 0.5
+"""Share of the populations that a level has to be met by: a jackknife cannot judge what few say."""
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(AnnealParameters):
     """Parameters of the sampler.
 
-    A *sweep* is n_weights / flips moves of one walker, at least 300.
+    A *sweep* is n_weights / flips moves of one member, at least 300.
     """
 
-    band: int = parameter(
-        5,
-        minimum=0,
-        unit="examples",
-        about="How far A may fall below n; the default adapts to a smaller n.",
-    )
     bins: int = parameter(
         100,
         minimum=2,
         unit="bins",
         about="Most bins of the number of correct test examples.",
-    )
-    flips: int = most_flips()
-    walkers: int = parameter(
-        4,
-        minimum=2,
-        maximum=100_000,
-        unit="walkers",
-        about="Independent walkers in each window.",
-    )
-    rung_sweeps: float = parameter(
-        2.0, above=0, unit="sweeps", about="Length of each step of the exploratory pass."
-    )
-    window_cost: float = parameter(
-        60.0,
-        minimum=1,
-        unit="bins plus nats",
-        about="Size of a window; smaller means more windows.",
-    )
-    settle_sweeps: float = parameter(
-        20.0,
-        above=0,
-        unit="sweeps",
-        about="Sweeps of each walker before production; each of the four trials takes one or more.",
-    )
-    block_sweeps: float = parameter(
-        10.0,
-        minimum=0.5,
-        unit="sweeps",
-        about="Sweeps of each walker in one block of production.",
-    )
-    min_blocks: int = parameter(
-        12, minimum=1, unit="blocks", stops=True, about="Fewest blocks of production."
-    )
-    max_blocks: int = parameter(
-        400, minimum=1, unit="blocks", stops=True, about="Most blocks of production."
-    )
-    depth: float = parameter(
-        20.0,
-        above=0,
-        unit="nats",
-        about="How rare an accuracy may be, in the band, to be looked at; accuracies up to the "
-        "best trained network's are in any case.",
     )
     tail_error: float = parameter(
         0.5,
@@ -118,10 +83,6 @@ class Parameters:
         stops=True,
         about="Wanted standard error of the tail volume of every trained network.",
     )
-    accuracy_error: float = wanted_accuracy_error()
-
-
-_LEAST_GROUPS = 5
 
 
 def run(
@@ -131,73 +92,51 @@ def run(
     *,
     threads: int = 1,
     device: str = "cpu",
-    sources: Mapping[str, xr.Dataset],
+    sources: Mapping[str, xr.Dataset] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
     """Joint density of states over (A, test accuracy), and the tail volumes of trained networks.
 
     Args:
+        seed: 64-bit seed; the result depends on it and on the problem and parameters alone.
+        threads: members that are relaxed at a time.
         device: cpu or cuda; the result does not depend on it.
-        sources: results of other samplers on the same problem: ``rewl``, and any of ``gd``,
-            ``sgd`` and ``sam``.
+        sources: results of samplers that train, on the same problem: their networks get tails.
         checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
-        The common scalars; over ``A`` (n - band..n) and ``accuracy_bin``: ``log_g_joint`` (nats)
-        with its error; over ``accuracy_bin``: ``log_p_given_fit``, ln Pr[bin | A = n], with its
-        error, and ``hits_low``, the fewest correct test examples of the bin; over ``network``: the
-        sampler, accuracy and ``tail_log_volume`` of every trained network that fits, with its
-        error, -inf where it was not reached; over ``window`` and ``move_kind``: ``move_share`` and
-        ``move_acceptance``.
-
-    Raises:
-        ConfigError: more ``flips`` than there are weights, or a ``band`` above n.
-        DataError: rewl has no walker near A = n to start from.
+        The common scalars; over ``A`` (0..n) and ``accuracy_bin``: ``log_g_joint`` (nats) with its
+        error; over ``accuracy_bin``: ``log_p_given_fit``, ln Pr[bin | A = n], with its error, and
+        ``hits_low``, the fewest correct test examples of the bin; over ``network``: the sampler,
+        accuracy and ``tail_log_volume`` of every trained network that fits, with its error, -inf
+        where it was not reached; over ``way``: its ``tilt`` and the log-volume that it found; and
+        over ``way`` and ``layer``: ``lineages``.
     """
-    band = band_below(len(problem.y_train), parameters.band, Parameters.band)
-    system = Classification.over_accuracy(problem, band, parameters.bins)
-    levels, reference = system.levels, sources["rewl"]
-    log_p, log_p_error = _reference(problem, reference, levels.base)
-    networks = _trained(problem, sources)
-    base_weight = np.repeat(-log_p, levels.bins)
-    given = {"device": device, "checkpoint": checkpoint}
+    system = Classification.over_accuracy(problem, len(problem.y_train), parameters.bins)
+    networks = _trained(problem, sources or {})
+    view = _View(system, networks)
+    progress = Progress("joint", "anneals of every way")
     with ThreadPoolExecutor(threads) as pool:
-        only_a = open_run(
-            "joint", Classification.over_correct(problem), parameters, seed, pool, **given
+        setting = Setting.open(
+            "joint", system, parameters, 1, seed, pool, device=device, checkpoint=checkpoint
         )
-        starts, step = _starts(only_a, reference, levels.base)
-        flat = open_run("joint", system, parameters, seed, pool, **given, base_weight=base_weight)
-        reach = int(networks.hits.max(initial=0)) // levels.width
-        anneal = Anneal(parameters.rung_sweeps, parameters.depth, reach)
-        ladder = explore(flat, anneal, starts, step)
-        trained = _for_their_sets(system, networks, flat.sets) or train(flat, seed)
-        states = both_sides(flat, ladder, parameters.rung_sweeps, trained)
-        settled = divide(
-            flat,
-            ladder,
-            states,
-            lambda entered: warm_start(flat, ladder, entered),
-            window_cost=parameters.window_cost,
-            settle_sweeps=parameters.settle_sweeps,
-            depth=parameters.depth,
-            reach=reach,
-        )
-        tails = _Tails(levels, networks.hits, len(problem.y_test))
-        produced = produce(
-            flat, parameters, settled, lambda production: _judge(parameters, tails, production)
-        )
-    joint = _Joint(produced.production, levels.bins, log_p, log_p_error)
-    missed = int((~np.isfinite(tails.of_networks(produced.production.log_p))).sum())
-    produced = produced._replace(
-        criteria=[
-            *produced.criteria,
-            REFERENCE_CONVERGED.judge(float(reference["converged"])),
-            REFERENCE_AGREEMENT.judge(joint.agreement),
-            NETWORKS_REACHED.judge(missed),
-        ]
-    )
-    result = _result(system, flat.chains.moves, settled.bounds, joint, networks, tails, produced)
-    return flat.describe(result, produced.made)
+        best = max(networks.hits.max(initial=0), _best_of_own(problem, seed))
+        ways = _first_anneals(setting, parameters, seed, view, best)
+        plain = Populations([way(ways[0])], system.grid.goal, view.no_tests(ways))
+        known = ways[0][0].beta[-1], plain.log_volume
+        guided = guided_log_volumes(setting, parameters.guides, *known, seed)
+        while True:
+            found = Populations([way(each) for each in ways], system.grid.goal, view.no_tests(ways))
+            criteria = _judge(parameters, view, ways, found, guided)
+            said = complaints(criteria)
+            done = len(ways[0])
+            progress.update(done, parameters.max_anneals, said[0] if said else "converged")
+            if not said or done == parameters.max_anneals:
+                break
+            for tilt, each in enumerate(ways):
+                number = done * len(_TILTS) + tilt
+                each.append(anneal(setting, parameters, seed, number, first=each[0]))
+    return _result(view, setting.chains.moves, ways, found, guided, criteria)
 
 
 class _Networks(NamedTuple):
@@ -206,216 +145,248 @@ class _Networks(NamedTuple):
     Attributes:
         sampler: (networks,): that trained it.
         hits: int (networks,): correct test examples.
-        weights: int8 (networks, n_weights).
     """
 
     sampler: np.ndarray
     hits: np.ndarray
-    weights: np.ndarray
-
-
-class _Tails:
-    """Test accuracy and tail volumes at A = n, as functions of ln p over levels."""
-
-    def __init__(self, levels: Levels, hits: np.ndarray, n_test: int):
-        """``hits``: correct test examples of each network."""
-        self.levels, self.hits, self.n_test = levels, hits, n_test
-
-    def top(self, values: np.ndarray) -> np.ndarray:
-        """The values at A = n: (bins,)."""
-        return values.reshape(-1, self.levels.bins)[-1]
-
-    def of_networks(self, log_p: np.ndarray) -> np.ndarray:
-        """Tail volume of each network: (networks,), nats."""
-        return _tails(self.top(log_p), self.hits, self.levels.width)
-
-    def accuracy(self, log_p: np.ndarray) -> float:
-        """Mean test accuracy at A = n, every bin at its centre."""
-        low = np.arange(self.levels.bins) * self.levels.width
-        centre = (low + np.minimum(low + self.levels.width - 1, self.n_test)) / 2 / self.n_test
-        top = self.top(log_p)
-        with np.errstate(invalid="ignore"):
-            return np.exp(top - logsumexp(top)) @ centre
-
-
-def _for_their_sets(system: Classification, networks: _Networks, sets: int) -> States | None:
-    """The networks, shared among the sets that start from them; None if there are too few."""
-    owners = np.flatnonzero(from_training(sets))
-    if len(networks.hits) < len(owners):
-        return None
-    best = np.argsort(-networks.hits, kind="stable")
-    levels = system.level(len(system.problem.y_train), networks.hits[best])
-    return States.trained(networks.weights[best], levels, np.resize(owners, len(best)))
-
-
-def _judge(parameters: Parameters, tails: _Tails, production: Production) -> list[Criterion]:
-    """What a production has to show to count as converged."""
-    error = float(production.stderr(tails.accuracy))
-    sides = from_training(parameters.walkers)
-    judged = [ACCURACY_ERROR.judge(error, parameters.accuracy_error)]
-    judged += agreement_criteria(production.sets_agree(tails.accuracy, sides), "the accuracy")
-    volumes = tails.of_networks(production.log_p)
-    reached = np.isfinite(volumes)
-    errors = production.stderr(tails.of_networks)[reached]
-    if len(errors):
-        judged.append(TAIL_ERROR.judge(errors.max(), parameters.tail_error))
-        least = int(np.argmin(np.where(reached, volumes, 0)))
-        agreement = production.sets_agree(lambda log_p: tails.of_networks(log_p)[least], sides)
-        judged += agreement_criteria(agreement, "the least tail volume")
-    top = tails.top(production.log_p)
-    few = tails.top(production.sets_met) < 2
-    unknown = np.exp(top - logsumexp(top))[few].sum() if np.isfinite(top).any() else 1.0
-    return [*judged, UNKNOWN_FITS.judge(unknown), *general_criteria(production)]
-
-
-def _reference(problem: Problem, rewl: xr.Dataset, base: int) -> tuple[np.ndarray, np.ndarray]:
-    """ln Pr[A] of rewl over the band, and its error relative to A = n; gaps are bridged."""
-    log_p = rewl["log_g"].values[base:] - problem.space.log_total
-    seen = np.flatnonzero(np.isfinite(log_p))
-    if not len(seen):
-        raise DataError(
-            f"rewl met no A from {base} to {len(problem.y_train)}, where joint would start: raise "
-            "rewl's budget, or joint's band"
-        )
-    return np.interp(np.arange(len(log_p)), seen, log_p[seen]), rewl["log_g_stderr"].values[base:]
 
 
 def _trained(problem: Problem, sources: Mapping[str, xr.Dataset]) -> _Networks:
     """The trained networks that fit."""
-    space = problem.space
-    samplers, hits, weights = [], [], [np.empty((0, space.size), np.int8)]
+    samplers, hits = [], []
     for sampler, result in sources.items():
-        if "fitted" in result:
-            for own in space.decode(result["weights"].values[result["fitted"].values == 1]):
-                samplers.append(sampler)
-                weights.append(own[None])
-                hits.append(count_correct(problem.network, own, problem.x_test, problem.y_test))
-    return _Networks(np.array(samplers, object), np.array(hits, int), np.concatenate(weights))
+        for own in problem.space.decode(result["weights"].values[result["fitted"].values == 1]):
+            samplers.append(sampler)
+            hits.append(count_correct(problem.network, own, problem.x_test, problem.y_test))
+    return _Networks(np.array(samplers, object), np.array(hits, int))
 
 
-def _starts(flat: Flat, rewl: xr.Dataset, base: int) -> tuple[np.ndarray, int]:
-    """One state of the band for each walker set, from the top walkers of rewl; and a next step."""
-    weights = flat.chains.system.space.decode(rewl["state_weights"].values)
-    states = States.in_turn(weights, rewl["state_correct"].values, flat.sets)
-    band = [(base, flat.grid.size - 1)]
-    entered = enter(flat, band, states, 0)
-    if entered.bounds != band:
-        raise DataError("no walker of rewl could be brought to the band of joint: widen the band")
-    return entered.top, entered.walkers.next_step
+class _View:
+    """Levels as A and bins of the test score, and what follows at A = n from ln p over them."""
+
+    def __init__(self, system: Classification, networks: _Networks):
+        self.system, self.networks = system, networks
+        self.bins, self.width = system.levels.bins, system.levels.width
+        self.low = np.arange(self.bins) * self.width
+        high = np.minimum(self.low + self.width - 1, system.largest_score)
+        self.centre = (self.low + high) / 2
+        a, score = np.divmod(np.arange(system.grid.size), self.bins)
+        self._a, self._score = a, self.centre[score]
+
+    def along(self, tilt: float) -> np.ndarray:
+        """x = A + r n Q: (levels,)."""
+        n, tests = len(self.system.problem.y_train), self.system.largest_score
+        return self._a + tilt * n / max(1, tests) * self._score
+
+    def top(self, values: np.ndarray) -> np.ndarray:
+        """The values at A = n: (..., bins)."""
+        return values.reshape(*values.shape[:-1], -1, self.bins)[..., -1, :]
+
+    def accuracy(self, log_p: np.ndarray) -> float:
+        """Mean test accuracy at A = n, every bin at its centre."""
+        top = self.top(log_p)
+        return float(np.exp(top - logsumexp(top)) @ self.centre / self.system.largest_score)
+
+    def tails(self, log_p: np.ndarray) -> np.ndarray:
+        """Tail volume of each network: (networks,), nats."""
+        return tail_volumes(self.top(log_p), self.networks.hits, self.width)
+
+    def no_tests(self, ways: list[list[Anneal]]) -> np.ndarray:
+        """No test beside those that every move makes."""
+        return np.zeros((sum(len(each.family) for each in ways[0]), 1), np.int64)
 
 
-def _tails(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
+def _best_of_own(problem: Problem, seed: int) -> int:
+    """Most correct test examples of networks trained here: fits as good as these are looked for,
+    whatever other networks there are."""
+    trained = (descend(problem, seed, number) for number in range(_OWN_NETWORKS))
+    return max(
+        count_correct(problem.network, own, problem.x_test, problem.y_test) for own, _ in trained
+    )
+
+
+def _first_anneals(
+    setting: Setting, parameters: Parameters, seed: int, view: _View, best: int
+) -> list[list[Anneal]]:
+    """The first anneal of every way, until one has ``best`` correct test examples on average."""
+    ways: list[list[Anneal]] = []
+    for tilt, share in enumerate(_TILTS):
+        done = anneal(setting, parameters, seed, tilt, along=view.along(share))
+        ways.append([done])
+        ended = view.top(done.visits).sum(axis=0)
+        reached = ended.any() and ended @ view.centre / ended.sum() >= best
+        if len(ways) >= _LEAST_TILTS and reached:
+            break
+    return ways
+
+
+def tail_volumes(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
     """ln Pr[at least that many test hits] from ln p over bins, (bins,), up to a constant.
 
     Inside a bin the logarithm of the tail is interpolated.
     """
     with np.errstate(invalid="ignore"):
-        total = logsumexp(log_p)
-        log_p = log_p - total
-    tail = np.append(np.logaddexp.accumulate(log_p[::-1])[::-1], -np.inf)
+        log_p = log_p - logsumexp(log_p)
+        tail = np.append(np.logaddexp.accumulate(log_p[::-1])[::-1], -np.inf)
     low, part = tail[hits // width], hits % width / width
     high = tail[hits // width + 1]
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(high), (1 - part) * low + part * high, low)
 
 
-class _Joint:
-    """ln p(A, bin) with the absolute scale of rewl, errors, and how the two agree on g(A)."""
+def _without_one(found: Populations) -> list[np.ndarray]:
+    """ln p over levels without each of the populations."""
+    return [log_mean(np.delete(found.each, one, axis=0)) for one in range(len(found.each))]
 
-    def __init__(self, production: Production, bins: int, log_p: np.ndarray, error: np.ndarray):
-        def shape(values):
-            return values.reshape(-1, bins)
 
-        def over_a(values):
-            return logsumexp(shape(values), axis=1)
+def _stderr(found: Populations, function) -> np.ndarray:
+    """Delete-one-population error of a function of ln p over levels."""
+    with np.errstate(invalid="ignore"):
+        return jackknife_stderr(np.array([function(log_p) for log_p in _without_one(found)]))
 
-        own = over_a(production.log_p)
-        own_error = production.stderr(lambda values: over_a(values) - logsumexp(values))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision = 1 / (error**2 + own_error**2)
-            both = np.isfinite(own) & np.isfinite(precision)
-        if not both.any():
-            both, precision = np.isfinite(own), np.ones(len(own))
-        offset = np.average((log_p - own)[both], weights=precision[both])
-        # rewl's errors at neighbouring A are correlated: a lenient test of shape.
-        spread = (log_p - own - offset)[both]
-        freedom = int(both.sum()) - 1
-        chi2 = float((precision[both] * spread**2).sum())
-        self.agreement = float(chdtrc(freedom, chi2)) if freedom else 1.0
-        self.log_p = shape(production.log_p) + offset
-        # The jackknife cannot judge what a handful of its groups say.
-        judged = shape(production.groups_met) >= _LEAST_GROUPS
-        relative = production.stderr(lambda values: values - logsumexp(values))
-        self.stderr = np.where(judged, shape(relative), np.nan)
-        with np.errstate(invalid="ignore"):
-            self.given_fit = shape(production.log_p)[-1] - own[-1]
-        given_fit_stderr = production.stderr(
-            lambda values: shape(values)[-1] - logsumexp(shape(values)[-1])
-        )
-        self.given_fit_stderr = np.where(judged[-1], given_fit_stderr, np.nan)
+
+def _agreement(view: _View, lower: Populations, upper: Populations) -> float:
+    """Probability that two ways differ more about the fits where both have been."""
+    tops = [view.top(each.each) for each in (lower, upper)]
+    common = np.all([np.isfinite(top).mean(axis=0) >= _KNOWN for top in tops], axis=0)
+    if not common.any():
+        return 0.0
+    own = [logsumexp(top[:, common], axis=1) for top in tops]
+    own = [values[np.isfinite(values)] for values in own]
+    difference = log_mean(own[0]) - log_mean(own[1])
+    errors = np.array([log_mean_stderr(values) for values in own])
+    freedom = (errors**2).sum() ** 2 / (errors**4 / [len(values) - 1 for values in own]).sum()
+    return float(2 * stats.t.sf(abs(difference) / np.hypot(*errors), freedom))
+
+
+def _judge(
+    parameters: Parameters,
+    view: _View,
+    ways: list[list[Anneal]],
+    found: Populations,
+    guided: np.ndarray,
+) -> list[Criterion]:
+    """What a run has to show to count as converged."""
+    system = view.system
+    n = len(system.problem.y_train)
+    fits = np.isfinite(view.top(found.log_p)).any()
+    goal = GOAL_FOUND.judge(n if fits else np.nan, n)._replace(met=bool(fits))
+    if not fits:
+        return [goal]
+    alone = [Populations([each], system.grid.goal, np.zeros((0, 1))) for each in found.ways]
+    plain, tilted = alone[0], alone[1:]
+    wanted = parameters.tail_error
+    known = plain.log_volume, plain.log_volume_stderr
+    missed = [excess(each.log_volumes, *known, wanted) for each in tilted]
+    more = tilted[int(np.argmax(missed))].log_volume - plain.log_volume
+    behind = np.array([lineages(system, each).sum(axis=0) for each in ways])
+    least, layer = np.unravel_index(behind.argmin(), behind.shape)
+    bias = max(each.log_z[:, -1].var(ddof=1) / 2 / len(each.log_z) for each in found.ways)
+    tails = view.tails(found.log_p)
+    reached = np.isfinite(tails)
+    judged = [
+        goal,
+        NOTHING_MISSED.judge(
+            excess(guided, *known, wanted), more=log_mean(guided) - plain.log_volume
+        ),
+        NOTHING_MISSED_BY_PLAIN.judge(max(missed), more=more),
+        ACCURACY_ERROR.judge(_stderr(found, view.accuracy), parameters.accuracy_error),
+        TAIL_BIAS.judge(bias, wanted),
+        LINEAGES.judge(behind[least, layer], layer=system.segments[layer].name),
+        NETWORKS_REACHED.judge(int((~reached).sum())),
+    ]
+    if reached.any():
+        errors = np.atleast_1d(_stderr(found, view.tails))[reached]
+        judged.append(TAIL_ERROR.judge(errors.max(), wanted))
+    for number, pair in enumerate(pairwise(alone)):
+        words = {"tilt": _TILTS[number], "next": _TILTS[number + 1]}
+        judged.append(WAYS_AGREE.judge(_agreement(view, *pair), **words))
+    return judged
 
 
 def _result(
-    system: Classification,
+    view: _View,
     moves: int,
-    bounds: list[tuple[int, int]],
-    joint: _Joint,
-    networks: _Networks,
-    tails: _Tails,
-    produced: Produced,
+    ways: list[list[Anneal]],
+    found: Populations,
+    guided: np.ndarray,
+    criteria: list[Criterion],
 ) -> xr.Dataset:
-    production, criteria, levels = produced.production, produced.criteria, system.levels
-    n, n_test = len(system.problem.y_train), system.largest_score
-    low = np.arange(levels.bins) * levels.width
-    fits = np.isfinite(joint.log_p[-1]).any()
+    system, populations = view.system, len(found.each)
+    n = len(system.problem.y_train)
+    fits = criteria[0].met
+    log_p = found.log_p.reshape(-1, view.bins)
+    judged = np.isfinite(found.each).mean(axis=0) >= _KNOWN
+    log_p_stderr = np.where(judged, found.log_p_stderr, np.nan).reshape(-1, view.bins)
+
+    def given_fit(values: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return view.top(values) - logsumexp(view.top(values))
+
+    nothing = np.full(view.bins, -np.inf), np.full(view.bins, np.nan)
+    top, top_stderr = (given_fit(found.log_p), _stderr(found, given_fit)) if fits else nothing
+    alone = [Populations([each], system.grid.goal, np.zeros((0, 1))) for each in found.ways]
     result = common_result(
-        test_accuracy=tails.accuracy(production.log_p) if fits else np.nan,
-        test_accuracy_stderr=float(production.stderr(tails.accuracy)) if fits else np.nan,
-        test_accuracy_df=float(production.df(tails.accuracy)) if fits else np.nan,
+        test_accuracy=view.accuracy(found.log_p) if fits else np.nan,
+        test_accuracy_stderr=float(_stderr(found, view.accuracy)) if fits else np.nan,
+        test_accuracy_df=populations - 1,
+        log_volume=found.log_volume if fits else np.nan,
+        log_volume_stderr=found.log_volume_stderr if fits else np.nan,
+        log_volume_df=populations - 1,
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,
+        guesses=sum(own.family.size for each in ways for own in each),
     )
-
-    def known(values, errors):
-        return np.where(np.isfinite(values), errors, np.nan)
-
-    tail = tails.of_networks(production.log_p)
-    log_g = joint.log_p + system.space.log_total
     both = "A", "accuracy_bin"
+    log_g = log_p + system.space.log_total
     return result.assign_coords(
-        A=over("A", np.arange(levels.base, n + 1), "training examples classified correctly"),
-        hits_low=over("accuracy_bin", low, "fewest correct test examples of the bin"),
+        A=over("A", np.arange(n + 1), "training examples classified correctly"),
+        hits_low=over("accuracy_bin", view.low, "fewest correct test examples of the bin"),
+        layer=over("layer", [s.name for s in system.segments], "layer whose weights are meant"),
+        tilt=over(
+            "way", list(_TILTS[: len(ways)]), "weight of the test set over the training set's"
+        ),
     ).assign(
         log_g_joint=over(both, log_g, "ln joint density of states", "nat"),
         log_g_joint_stderr=over(
             both,
-            known(log_g, joint.stderr),
-            "standard error of log_g_joint, without that of its scale; NaN where few walkers were",
+            log_p_stderr,
+            "standard error of log_g_joint; NaN where few were",
             "nat",
         ),
-        log_p_given_fit=over("accuracy_bin", joint.given_fit, "ln Pr[bin | A = n]", "nat"),
+        log_p_given_fit=over("accuracy_bin", top, "ln Pr[bin | A = n]", "nat"),
         log_p_given_fit_stderr=over(
             "accuracy_bin",
-            known(joint.given_fit, joint.given_fit_stderr),
+            np.where(view.top(judged), top_stderr, np.nan),
             "standard error of log_p_given_fit",
             "nat",
         ),
-        network_sampler=over("network", networks.sampler, "sampler that trained it"),
-        network_test_accuracy=over("network", networks.hits / n_test, "test accuracy"),
-        tail_log_volume=over(
+        **_placed(view, found),
+        log_volume_of_way=over(
+            "way", [each.log_volume for each in alone], "log-volume that the way found", "nat"
+        ),
+        guided_log_volumes=described_guided(guided),
+        lineages=over(
+            ("way", "layer"),
+            [lineages(system, each).sum(axis=0) for each in ways],
+            "effective lineages of the weights, all populations",
+        ),
+    )
+
+
+def _placed(view: _View, found: Populations) -> dict:
+    """Where trained networks stand among the fits, as variables of a result."""
+    networks, tail = view.networks, view.tails(found.log_p)
+    tail_stderr = np.where(np.isfinite(tail), _stderr(found, view.tails), np.nan)
+    tests = view.system.largest_score
+    return {
+        "network_sampler": over("network", networks.sampler, "sampler that trained it"),
+        "network_test_accuracy": over("network", networks.hits / tests, "test accuracy"),
+        "tail_log_volume": over(
             "network", tail, "ln Pr[test accuracy at least that of the network | A = n]", "nat"
         ),
-        tail_log_volume_stderr=over(
-            "network",
-            known(tail, production.stderr(tails.of_networks)),
-            "standard error of tail_log_volume",
-            "nat",
+        "tail_log_volume_stderr": over(
+            "network", tail_stderr, "standard error of tail_log_volume", "nat"
         ),
-        reference_agreement=over(
-            (), joint.agreement, "probability of a larger chi-squared against g(A) of rewl"
-        ),
-        window_low=over("window", [low for low, _ in bounds], "lowest bin of the window"),
-        window_high=over("window", [high for _, high in bounds], "highest bin of the window"),
-        **production.diagnostics(),
-    )
+    }

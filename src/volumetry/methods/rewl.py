@@ -150,7 +150,7 @@ def run(
         )
         uniform, last = draw_bulk(flat, parameters.bulk_draws)
         goal = int(system.grid.coordinate[system.grid.goal].min())
-        ladder = explore(flat, Anneal(parameters.rung_sweeps, goal=goal), last, uniform=uniform)
+        ladder = explore(flat, Anneal(parameters.rung_sweeps, goal), last, uniform)
         settled = divide(
             flat,
             ladder,

@@ -30,14 +30,12 @@ class Setting:
     Attributes:
         name: of the sampler, for logs and errors.
         chains: the walkers.
-        base_weight: (levels,): ln weight that every ensemble of this run shares.
         flips: the most weights that a move flips.
         proposals: the kinds of moves.
     """
 
     name: str
     chains: RecordedChains
-    base_weight: np.ndarray
     flips: int
     proposals: Proposals
 
@@ -55,9 +53,13 @@ class Setting:
         """Moves of a round where ``rounds`` of them make so many sweeps."""
         return self.chains.system.space.moves(int(sweeps * self.sweep / rounds))
 
-    def canonical(self, beta: float, mixture: Mixture) -> Windows:
-        """A single window over all levels, with weights exp(beta x coordinate)."""
-        weight = self.base_weight + beta * self.grid.coordinate
+    def canonical(self, beta: float, mixture: Mixture, along: np.ndarray | None = None) -> Windows:
+        """A single window over all levels, with weights exp(beta x).
+
+        Args:
+            along: (levels,): x; the coordinate if not given.
+        """
+        weight = beta * (self.grid.coordinate if along is None else along)
         return Windows.fixed(weight[None, :], np.zeros(1, np.int64), mixture)
 
     @classmethod
@@ -72,7 +74,6 @@ class Setting:
         *,
         device: str = "cpu",
         checkpoint: Checkpoint | None = None,
-        base_weight: np.ndarray | None = None,
     ) -> Self:
         """The setting of a run that is about to start.
 
@@ -82,7 +83,6 @@ class Setting:
             pool: an executor, in which walkers move side by side.
             device: cpu or cuda; nothing that follows depends on it.
             checkpoint: of an earlier process; nothing depends on it either.
-            base_weight: (levels,); zero if not given.
 
         Raises:
             ConfigError: more ``flips`` than the space has weights for.
@@ -90,5 +90,4 @@ class Setting:
         flips = system.space.flips(parameters.flips, type(parameters).flips)
         chains = open_chains(system, flips, sets, seed, pool, device)
         recorded = RecordedChains(chains, checkpoint or Checkpoint())
-        weight = np.zeros(system.grid.size) if base_weight is None else base_weight
-        return cls(name, recorded, weight, flips, Proposals.of(system, flips))
+        return cls(name, recorded, flips, Proposals.of(system, flips))

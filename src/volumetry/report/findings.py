@@ -245,11 +245,6 @@ def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
         words = ", ".join(f"{int((side == k).sum())} {said}" for k, said in _SIDES.items())
         what = "slope of the log-volume beside the accuracy: −d ln V/dn and −ln Qr at its ends"
         rows.append((what, int(side.size), words))
-    p = _measured(study, "joint_agreement")
-    if p.size:
-        rows.append(
-            ("density of states g(A): joint and REWL", int(p.size), f"least p-value {p.min():.2g}")
-        )
     rule = _measured(study, "sum_rule")
     if rule.size:
         words = f"ln of the sum over 2^M is at most {np.abs(rule).max():.1g} from 0"

@@ -18,7 +18,6 @@ Checks of the study against itself, one a cell unless said otherwise:
                           samplers that measure them against each other, as normal scores
     hits_p                how probable hits as unlikely as those of Guess & Check are under the
                           log-volume of each sampler that measures it; runs without a hit included
-    joint_agreement       probability of a larger chi-squared between joint and rewl over g(A)
     sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right
     slope_side            (dataset, architecture, n): where -d ln V/dn lies between the -ln Qr of
                           its two ends (0), below both (-1, a contradiction) or above both (1)

@@ -9,11 +9,11 @@ from volumetry.study.registry import METHODS, of_kind
 TRAINED = of_kind(registry.TRAINED, METHODS)
 """The samplers whose advantage over the random interpolator is the question."""
 
-REFERENCES = ["rewl", "population_annealing"]
-"""Either draws the random interpolators that every other sampler is compared with, and measures
+REFERENCES = ["rewl", "population_annealing", "joint"]
+"""Each draws the random interpolators that every other sampler is compared with, and measures
 their volume: the first that converged."""
 
-ANY_REFERENCE = " or ".join(REFERENCES)
+ANY_REFERENCE = f"{', '.join(REFERENCES[:-1])} or {REFERENCES[-1]}"
 
 GUESSING = "guess_and_check"
 """Draws the same interpolators in another way, and measures the same log-volume."""

@@ -34,7 +34,6 @@ CELL_VARIABLES = {
     "round_trips": ("round trips of the replicas", "1"),
     "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
     "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
-    "joint_agreement": ("probability of a larger chi-squared of joint's g(A) against rewl's", "1"),
 }
 """Numbers of each run: long_name and units."""
 
@@ -58,8 +57,7 @@ def read_run(path: str | os.PathLike) -> dict:
             if "log_g" in found and "n_weights" in run:
                 total = logsumexp(found["log_g"][...])
                 run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
-            if "reference_agreement" in found:
-                run["joint_agreement"] = found["reference_agreement"][...].item()
+            if "tail_log_volume" in found:
                 run["_joint"] = _read_joint(found, int(run["n_test"]))
             if "fitted" in found:
                 fitted = found["fitted"][...]

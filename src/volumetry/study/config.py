@@ -18,7 +18,6 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
-from volumetry.methods.costs import band_below
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 from volumetry.study.grid import Run, grid
 from volumetry.study.registry import METHODS
@@ -140,13 +139,6 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             f"results_dir = {short(config['results_dir'])}: Snakemake would take braces for a "
             "pattern; choose a name without"
         )
-    for sampler in config["samplers"]:
-        needed = next(iter(METHODS[sampler].starts_from), sampler)
-        if needed not in config["samplers"]:
-            raise ConfigError(
-                f"samplers.{sampler}: starts from the results of {needed}, which is not run; add "
-                f"samplers.{needed}, or remove samplers.{sampler}"
-            )
     for sampler, parameters in config["samplers"].items():
         _check_order(f"samplers.{sampler}", parameters, "min_blocks", "max_blocks")
     for name, architecture in config["architectures"].items():
@@ -172,20 +164,18 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         for sampler, parameters in config["samplers"].items():
             _located(path, METHODS[sampler].check, network, parameters)
             keys = schema["properties"]["samplers"]["properties"][sampler]["properties"]
-            least = min(config["datasets"][dataset]["n"])
             try:
-                _check_size(network, least, parameters, keys)
+                _check_size(network, parameters, keys)
             except ConfigError as error:
                 raise ConfigError(f"samplers.{sampler}.{error} ({path})") from None
     return Study(config, descriptions, networks)
 
 
-def _check_size(network: Network, n: int, parameters: dict, keys: dict) -> None:
-    """Refuse parameters that the network, or n training examples, are too small for."""
-    space = BinaryWeights(network.n_weights)
-    for key, check in {"flips": space.flips, "band": partial(band_below, n)}.items():
-        if key in parameters:
-            check(parameters[key], keys[key]["default"])
+def _check_size(network: Network, parameters: dict, keys: dict) -> None:
+    """Refuse parameters that the network is too small for."""
+    if "flips" in parameters:
+        space = BinaryWeights(network.n_weights)
+        space.flips(parameters["flips"], keys["flips"]["default"])
 
 
 def _check_order(path: str, parameters: dict, low: str, high: str) -> None:

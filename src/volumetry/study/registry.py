@@ -31,8 +31,8 @@ class Method:
         label, colour, shape: how charts and tables show it.
         memory: bytes that a job takes beside its dataset, from (network, n, n_test, parameters).
         parameters: name of its dataclass of parameters.
-        starts_from: samplers whose results ``run`` takes as ``sources``, {name: result}; the first
-            is required, the others count where the study runs them. None for a trained one.
+        starts_from: samplers whose results ``run`` takes as ``sources``, {name: result}, where the
+            study runs them. None for a trained one.
         devices: those it can compute on; with more than one, ``run`` takes ``device``.
         check: refuses a network that it cannot measure, from (network, parameters), with a
             ``NetworkError``.
@@ -136,13 +136,13 @@ METHODS: dict[str, Method] = {
             name="joint",
             module="volumetry.methods.joint",
             about="Density of states over A and the test accuracy, and how rare trained networks "
-            "are; needs rewl.",
+            "are, by populations that are also cooled towards test accuracy.",
             kind=SAMPLED,
             label="Random interpolator (joint)",
             colour=GREY,
             shape="stroke",
-            memory=costs.binned_chain_bytes,
-            starts_from=("rewl", "gd", "sgd", "sam"),
+            memory=costs.tilted_population_bytes,
+            starts_from=("gd", "sgd", "sam"),
             devices=("cpu", "cuda"),
         ),
         Method(

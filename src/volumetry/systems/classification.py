@@ -67,7 +67,7 @@ class Classification:
     Attributes:
         problem: the network and its examples.
         levels: how A and the test score make a level.
-        grid: over A, its coordinate; over A and the bins of the test score, the bin is.
+        grid: its coordinate is A.
     """
 
     problem: Problem
@@ -87,8 +87,8 @@ class Classification:
         width = -(-scores // bins)
         bins = -(-scores // width)
         base = max(0, n - band)
-        a, coordinate = np.divmod(np.arange((n + 1 - base) * bins), bins)
-        return cls(problem, Levels(base, bins, width), Grid(coordinate, a == n - base))
+        a = np.arange((n + 1 - base) * bins) // bins
+        return cls(problem, Levels(base, bins, width), Grid(a, a == n - base))
 
     @property
     def space(self) -> BinaryWeights:

@@ -22,7 +22,7 @@ class Ladder:
     Attributes:
         log_p: (levels,): a first ln of the probability of a level; -inf where never seen.
         counts, log_weight: (ensembles, levels): effective samples and ln weights of the uniform
-            draws, if any, and of every rung.
+            draws and of every rung.
         change_rate: (levels,): fraction of moves that change the level, at each level seen.
         persistence: (coordinates,): moves until the coordinate is forgotten, at the value nearest
             to a rung's mean.
@@ -62,14 +62,10 @@ class Anneal:
 
     Attributes:
         rung_sweeps: sweeps of each walker at each temperature.
-        depth: nats; a pass stops where its ensemble is a fraction exp(-depth) of the first,
-        reach: but going up not before its mean coordinate is this high.
         goal: going up, walkers at the highest coordinate met are not at the end below this one.
     """
 
     rung_sweeps: float
-    depth: float = np.inf
-    reach: int = 0
     goal: int = 0
 
 
@@ -85,21 +81,18 @@ class _Rungs:
     levels: list[int] = field(default_factory=list)
 
 
-def explore(
-    flat: Flat, anneal: Anneal, starts: np.ndarray, step: int = 0, uniform: Uniform | None = None
-) -> Ladder:
+def explore(flat: Flat, anneal: Anneal, starts: np.ndarray, uniform: Uniform) -> Ladder:
     """Anneal every set from beta = 0 to both ends; join the rungs to a first ln p.
 
     Args:
         starts: (sets, n_weights).
-        step: what random numbers go on from.
-        uniform: an ensemble of its own; without one, a rung at beta = 0 takes its place.
+        uniform: the ensemble at beta = 0.
     """
     grid = flat.grid
     rungs = _Rungs()
     changes, visits = np.zeros((2, grid.size))
     moves = flat.moves(anneal.rung_sweeps, RUNG_ROUNDS)
-    met = [0]
+    met, step = [0], 0
     for direction in (1.0, -1.0):
         walkers = flat.chains.place(starts[:, None, :], step)
         walkers = _anneal(flat, anneal, walkers, moves, direction, uniform, rungs, changes, visits)
@@ -109,10 +102,9 @@ def explore(
     slowness = np.array([statistical_inefficiency(trace) for trace in rungs.traces])
     counts = [c / c.sum() * t.size / s for c, t, s in zip(rungs.visits, rungs.traces, slowness)]
     means = np.array([np.average(grid.coordinate, weights=c) for c in rungs.visits])
-    weights = [flat.base_weight + beta * grid.coordinate for beta in rungs.betas]
-    if uniform is not None:
-        counts.insert(0, uniform.visits.sum(axis=0))
-        weights.insert(0, np.zeros(grid.size))
+    weights = [beta * grid.coordinate for beta in rungs.betas]
+    counts.insert(0, uniform.visits.sum(axis=0))
+    weights.insert(0, np.zeros(grid.size))
     log_p, _ = multi_histogram(np.array(counts), np.array(weights))
     by_mean, by_beta = np.argsort(means), np.argsort(rungs.betas)
     values = np.arange(grid.n_coordinates)
@@ -139,7 +131,7 @@ def _anneal(
     walkers: Walkers,
     moves: int,
     direction: float,
-    uniform: Uniform | None,
+    uniform: Uniform,
     rungs: _Rungs,
     changes: np.ndarray,
     visits: np.ndarray,
@@ -148,15 +140,12 @@ def _anneal(
     coordinate, n_coordinates = flat.grid.coordinate, flat.grid.n_coordinates
     values = np.arange(n_coordinates)
     progress = Progress(f"{flat.name}, exploratory pass", "units of beta")
-    beta, spread, at_end = 0.0, None, 0
+    beta, at_end = 0.0, 0
     made = flat.proposals.none_made(1)
-    log_z, last_beta, last_mean, deep = 0.0, 0.0, None, False
-    if uniform is not None:
-        spread = np.repeat(coordinate, uniform.visits.sum(axis=0)).std()
-    while abs(beta) < LARGEST_BETA and at_end < 2 and not deep:
+    spread = np.repeat(coordinate, uniform.visits.sum(axis=0)).std()
+    while abs(beta) < LARGEST_BETA and at_end < 2:
         # Neighbouring rungs overlap when the mean moves by about one standard deviation.
-        if spread is not None:
-            beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
+        beta += direction * min(1.0, 1.0 / max(spread, 1e-9))
         found = run_rung(flat, walkers, beta, moves, flat.proposals.mix(made))
         walkers, tally = found.walkers, found.tally
         made = made_of(tally)
@@ -167,11 +156,6 @@ def _anneal(
         by_value = np.bincount(coordinate, rung, n_coordinates)
         mean = np.average(values, weights=by_value)
         spread = np.sqrt(np.average((values - mean) ** 2, weights=by_value))
-        # Relative entropy to beta = 0: beta <x> - ln Z(beta), by thermodynamic integration.
-        before = mean if last_mean is None else last_mean
-        log_z += (beta - last_beta) * (before + mean) / 2
-        last_beta, last_mean = beta, mean
-        deep = beta * mean - log_z > anneal.depth and not (direction > 0 and mean < anneal.reach)
         seen = np.flatnonzero(np.bincount(coordinate, visits))
         end = seen[-1] if direction > 0 else seen[0]
         arrived = by_value[end] > 0.5 * by_value.sum() and (direction < 0 or end >= anneal.goal)

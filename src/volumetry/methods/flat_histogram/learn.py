@@ -17,7 +17,7 @@ class Learned(NamedTuple):
     Attributes:
         walkers: where they stand.
         log_weight: (W, levels): ln weights.
-        ln_f: (steps, W): the modification factor after each step; no step if nothing was learned.
+        ln_f: (steps, W): the modification factor after each step.
         flatness: (W,): the last least visits over mean visits.
     """
 
@@ -25,13 +25,6 @@ class Learned(NamedTuple):
     log_weight: np.ndarray
     ln_f: np.ndarray
     flatness: np.ndarray
-
-
-def warm_start(flat: Flat, ladder: Ladder, entered: Entered) -> Learned:
-    """No learning: the weights that the exploratory pass suggests."""
-    windows = len(entered.bounds)
-    log_weight = flat.window_weights(ladder.log_p, entered.bounds)
-    return Learned(entered.walkers, log_weight, np.empty((0, windows)), np.full(windows, np.nan))
 
 
 def learn(flat: Flat, parameters, ladder: Ladder, entered: Entered) -> Learned:

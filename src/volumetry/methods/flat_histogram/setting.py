@@ -68,8 +68,8 @@ class Flat(Setting):
         return self.chains.system.space.moves(moves)
 
     def marginal(self, log_p: np.ndarray) -> np.ndarray:
-        """ln of the coordinate's probability under the base weight: (coordinates,)."""
-        return self.grid.fold(log_p + self.base_weight)
+        """ln of the coordinate's probability: (coordinates,)."""
+        return self.grid.fold(log_p)
 
     def window_weights(self, log_p: np.ndarray, bounds: Bounds) -> np.ndarray:
         """ln weights that make every coordinate of a window as likely: (W, levels).
@@ -80,8 +80,7 @@ class Flat(Setting):
         values = self.marginal(log_p)
         seen = np.flatnonzero(np.isfinite(values))
         flat = -np.interp(np.arange(self.grid.n_coordinates), seen, values[seen])
-        weight = self.base_weight + flat[self.grid.coordinate]
-        return np.where(self.grid.inside(bounds), weight, -np.inf)
+        return np.where(self.grid.inside(bounds), flat[self.grid.coordinate], -np.inf)
 
     def describe(self, result: xr.Dataset, made: np.ndarray) -> xr.Dataset:
         """A result that also tells what moves were made: see ``Proposals.describe``."""
@@ -109,7 +108,7 @@ def open_run(
 
     Args:
         parameters: with ``flips`` and ``walkers``.
-        given: ``device``, ``checkpoint`` and ``base_weight``.
+        given: ``device`` and ``checkpoint``.
     """
     flat = Flat.open(name, system, parameters, parameters.walkers, seed, pool, **given)
     flat.check_memory(1)

@@ -50,8 +50,6 @@ def divide(
     *,
     window_cost: float,
     settle_sweeps: float,
-    depth: float = np.inf,
-    reach: int = 0,
 ) -> Settled:
     """Windows with walkers and settled weights, twice as large where they do not exchange.
 
@@ -60,15 +58,10 @@ def divide(
         first_weights: from walkers in their windows to weights to settle from.
         window_cost: of ``plan_windows``, to begin with.
         settle_sweeps: sweeps of each walker in the trials.
-        depth: nats; coordinates rarer than exp(-depth) of the most common get no window,
-        reach: except from that one up to this.
     """
     step = ladder.next_step
     while True:
         marginal = flat.marginal(ladder.log_p)
-        rare = marginal < marginal.max() - depth
-        rare[marginal.argmax() : reach + 1] = False
-        marginal[rare] = -np.inf
         # Weights that are being learned drive walkers out of any mode, and the weights suffer from
         # modes that walkers start in: so the states that matter come after.
         met = ladder.climbed + ladder.fallen
@@ -104,7 +97,7 @@ def settle(
     counts[0][0] = ladder.counts[0]
     # One sample of each coordinate on top: what a short trial missed is not made ever likelier.
     marginal = flat.marginal(ladder.log_p)[coordinate].clip(-1e300)
-    populated = flat.grid.inside(bounds) * np.exp(ladder.log_p + flat.base_weight - marginal)
+    populated = flat.grid.inside(bounds) * np.exp(ladder.log_p - marginal)
     persistence, made = ladder.longest_persistence(bounds), ladder.made_in(bounds)
     parts = [2**trial for trial in range(_TRIALS)]
     progress = Progress(f"{flat.name}, trials", "trials")

@@ -82,7 +82,7 @@ def enter(flat: Flat, bounds: Bounds, states: States, step: int) -> Entered:
     # Push the few that are still outside: weights that fall steeply with the distance.
     low, high = np.array(bounds).T
     distance = np.maximum(low[:, None] - coordinate, coordinate - high[:, None]).clip(0)
-    push = Windows.fixed(flat.base_weight - 10.0 * distance, np.zeros_like(low))
+    push = Windows.fixed(-10.0 * distance, np.zeros_like(low))
     for _ in range(_MOST_PUSHES):
         outside = distance[np.arange(len(low)), walkers.levels].any(axis=0)
         if not outside.any():
