@@ -71,7 +71,7 @@ def compile_all(layers, shape, n, bins):
     problem = Problem(network, *examples, *examples, *examples)
     system = Classification.over_correct(problem)
     if bins > 1:
-        system = Classification.over_accuracy(problem, n, bins)
+        system = Classification.over_accuracy(problem, bins)
     chains = GpuChains(system, 3, 1, 0, device="cpu")
     walkers = chains.place(np.ones((1, 3, network.n_weights), np.int8))
     windows = Windows.fixed(np.zeros((3, system.grid.size)), np.zeros(3, np.int64))

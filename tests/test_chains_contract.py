@@ -36,7 +36,7 @@ BACKENDS = {
 PROBLEM = random_problem(1)
 SYSTEMS = {
     "over A": Classification.over_correct(PROBLEM),
-    "over A and Q": Classification.over_accuracy(PROBLEM, len(PROBLEM.y_train), 4),
+    "over A and Q": Classification.over_accuracy(PROBLEM, 4),
 }
 
 

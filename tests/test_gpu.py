@@ -85,16 +85,16 @@ class Case:
         problem = Problem(self.network, *train, *test, *test)
         drawn = np.array([problem.space.draw(rng) for _ in range(40)])
         counts = [[count_correct(self.network, w, *part) for part in (train, test)] for w in drawn]
-        # Flat in A, or in bins of two test hits over a band of A.
+        counts = np.array(counts)
+        # Flat in A; with bins, every move tests, and a level is an A and a bin of two hits.
         self.system = Classification.over_correct(problem)
         if bins > 1:
-            band = n - min(counts)[0]
-            self.system = Classification.over_accuracy(problem, band, bins)
-            assert self.system.levels == Levels(n - band, bins, 2)
+            self.system = Classification.over_accuracy(problem, bins)
+            assert self.system.levels == Levels(bins, 2)
         coordinate = self.system.grid.coordinate
-        at = np.array([a if bins == 1 else hits // 2 for a, hits in counts])
+        at = counts[:, 0]
         order = np.argsort(at, kind="stable")
-        middle, spread = at[order[20]], 3 if bins == 1 else 1
+        middle, spread = at[order[20]], 3
         low = np.array([0, middle - spread, middle])
         high = np.array([middle, middle + spread, len(coordinate)])
         inside = (coordinate >= low[:, None]) & (coordinate <= high[:, None])

@@ -43,7 +43,7 @@ def test_a_hidden_rule_that_training_finds_is_found():
 
 def test_an_anneal_that_misses_the_rule_is_not_converged():
     solved = perceptron_with_rule(*RULE)
-    estimate = annealing.run(solved.problem, Parameters(max_anneals=4), 1)
+    estimate = annealing.run(solved.problem, Parameters(max_anneals=4), 2)
     assert float(estimate.log_volume) < solved.log_p[-1] - 2
     assert not estimate.converged
     assert "populations pulled towards trained networks found" in estimate.attrs["verdict"]

@@ -138,7 +138,7 @@ def test_a_rule_that_an_anneal_passes_by_is_not_believed_away():
 def test_ways_that_know_other_volumes_of_the_same_fits_disagree():
     """Two ways over three fits of 20 test scores each, the second wrong by a factor."""
     problem = random_problem(9)
-    view = joint._View(joint.Classification.over_accuracy(problem, 2, 3), None)
+    view = joint._View(joint.Classification.over_accuracy(problem, 3), None)
     levels, rng = view.system.grid.size, np.random.default_rng(0)
 
     def populations(shift):

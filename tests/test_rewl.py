@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from enumeration import random_problem
+from scipy.special import logsumexp
 
 from volumetry.chains.records import Advance, new_tally
+from volumetry.estimate.production import Uniform
 from volumetry.methods import enumeration, guess_and_check, rewl
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.flat_histogram import explore as stage
@@ -123,7 +125,9 @@ def test_the_anneal_does_not_end_below_its_goal(goal, monkeypatch):
     system = Classification.over_correct(problem)
     flat = open_run("rewl", system, RewlParameters(), 0, None)
     starts = np.ones((flat.sets, problem.network.n_weights), np.int8)
-    ladder = stage.explore(flat, stage.Anneal(rung_sweeps=1, goal=goal), starts)
+    draws = rng.multinomial(1000, np.exp(log_g - logsumexp(log_g)), flat.sets)
+    uniform = Uniform(draws, 0 * draws, 0 * draws)
+    ladder = stage.explore(flat, stage.Anneal(rung_sweeps=1, goal=goal), starts, uniform)
     assert np.isfinite(ladder.log_p[:10]).all()
     assert np.isfinite(ladder.log_p[10]) == (goal == 10)
 

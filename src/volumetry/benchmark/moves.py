@@ -39,7 +39,7 @@ class FreeWalk:
     def __init__(self, network: Network, train, test, *, with_test: bool, bins: int = 2):
         problem = Problem(network, *train, *test, *test)
         if with_test:
-            self.system = Classification.over_accuracy(problem, len(train[1]), bins)
+            self.system = Classification.over_accuracy(problem, bins)
         else:
             self.system = Classification.over_correct(problem)
         self._chains = CpuChains(self.system, FLIPS, 1, seed=0)

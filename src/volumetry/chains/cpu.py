@@ -364,8 +364,7 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
     test_plan, test_state, _, test_scratch = borrow(
         buffers.test_plan, test_state, buffers.move, buffers.test_scratch
     )
-    least = levels.base if binned else windows.low[w]
-    least_hits = windows.low[w] * levels.width
+    least = windows.low[w]
     ln_f, interval = windows.ln_f[w], windows.interval[w]
     first = walkers.step[1 + w]
     level = walkers.level[replica]
@@ -377,13 +376,12 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
         find_channels(plan, move)
         flip(weights, move.flips)
         correct = evaluate(plan, state, move, weights, scratch, least)
-        proposed = correct - levels.base
+        proposed = correct
         accept = correct >= least
         tested = accept and binned
         if tested:
-            hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch, least_hits)
+            hits = _evaluate_test(test_plan, test_state, move, weights, test_scratch)
             proposed = proposed * levels.bins + hits // levels.width
-            accept = hits >= least_hits
         if accept and (proposed != level or pulled):
             change = log_weight[proposed] - log_weight[level]
             if pulled:
@@ -411,11 +409,10 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
 
 
 @part
-def _evaluate_test(plan, state, move, weights, scratch, least):
+def _evaluate_test(plan, state, move, weights, scratch):
     """``evaluate`` behind a call: the test set is large, and merged twice it compiles slowly."""
     plan, state, move, scratch = borrow(plan, state, move, scratch)
-    weights = borrowed(weights)
-    return evaluate(plan, state, move, weights, scratch, least)
+    return evaluate(plan, state, move, borrowed(weights), scratch, 0)
 
 
 @part

@@ -122,19 +122,15 @@ def _make_move(
         pull, place: None, or ``toward`` (places, n_weights) and ``strength`` (1); and the row.
         changes, accepted: counters of the moves that change a level, and of those accepted.
     """
-    BASE: tl.constexpr = LEVELS[0]
-    BINS: tl.constexpr = LEVELS[1]
-    BIN: tl.constexpr = LEVELS[2]
-    least = low if BINS == 1 else BASE
-    correct = evaluate(examples, values, weights, flips, least, NET, M, BLOCK)
-    accept = correct >= least
-    proposed = tl.where(accept, correct - BASE, level)
+    BINS: tl.constexpr = LEVELS[0]
+    BIN: tl.constexpr = LEVELS[1]
+    correct = evaluate(examples, values, weights, flips, low, NET, M, BLOCK)
+    accept = correct >= low
+    proposed = tl.where(accept, correct, level)
     if BINS > 1:
         if accept:
-            fewest = low * BIN
-            hits = evaluate(test_examples, test_values, weights, flips, fewest, NET, M, BLOCK)
-            accept = hits >= fewest
-            proposed = tl.where(accept, proposed * BINS + hits // BIN, level)
+            hits = evaluate(test_examples, test_values, weights, flips, 0, NET, M, BLOCK)
+            proposed = proposed * BINS + hits // BIN
     changed = proposed != level
     tested = changed if pull is None else accept
     if tested:

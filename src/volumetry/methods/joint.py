@@ -112,7 +112,7 @@ def run(
         where it was not reached; over ``way``: its ``tilt`` and the log-volume that it found; and
         over ``way`` and ``layer``: ``lineages``.
     """
-    system = Classification.over_accuracy(problem, len(problem.y_train), parameters.bins)
+    system = Classification.over_accuracy(problem, parameters.bins)
     networks = _trained(problem, sources or {})
     view = _View(system, networks)
     progress = Progress("joint", "anneals of every way")

@@ -47,15 +47,13 @@ class Problem:
 class Levels(NamedTuple):
     """How A and the test score make a level, for kernels.
 
-    level = (A - base) * bins + (test score) // width; with one bin, the test set is not looked at.
+    level = A * bins + (test score) // width; with one bin, the test set is not looked at.
 
     Attributes:
-        base: the lowest A.
         bins: bins of the test score.
         width: test scores of a bin.
     """
 
-    base: int
     bins: int
     width: int
 
@@ -78,17 +76,16 @@ class Classification:
     def over_correct(cls, problem: Problem) -> "Classification":
         """One axis: A from 0 to n."""
         a = np.arange(len(problem.y_train) + 1)
-        return cls(problem, Levels(0, 1, 1), Grid(a, a == a[-1]))
+        return cls(problem, Levels(1, 1), Grid(a, a == a[-1]))
 
     @classmethod
-    def over_accuracy(cls, problem: Problem, band: int, bins: int) -> "Classification":
-        """Two axes: A from n - ``band`` to n, and the test score in at most ``bins`` bins."""
+    def over_accuracy(cls, problem: Problem, bins: int) -> "Classification":
+        """Two axes: A from 0 to n, and the test score in at most ``bins`` bins."""
         n, scores = len(problem.y_train), len(problem.y_test) + 1
         width = -(-scores // bins)
         bins = -(-scores // width)
-        base = max(0, n - band)
-        a = np.arange((n + 1 - base) * bins) // bins
-        return cls(problem, Levels(base, bins, width), Grid(a, a == n - base))
+        a = np.arange((n + 1) * bins) // bins
+        return cls(problem, Levels(bins, width), Grid(a, a == n))
 
     @property
     def space(self) -> BinaryWeights:
@@ -126,7 +123,7 @@ class Classification:
 
     def level(self, correct: int, score: int) -> int:
         """The level of A and a test score."""
-        return (correct - self.levels.base) * self.levels.bins + score // self.levels.width
+        return correct * self.levels.bins + score // self.levels.width
 
     def observe(self, weights: np.ndarray) -> tuple[int, int]:
         """Level and test score of weights (n_weights,), by the plain forward pass."""
