@@ -158,15 +158,17 @@ class GpuChains:
             walkers = new_walkers(part.stop - part.start, 1, population.step)
             walkers.level[:] = self.on.start(space.decode(population.codes[parents[part]])[:, None])
             place = MEMBERS + population.first + part.start
-            own = None
+            pulls = None
             if pull is not None:
                 members = range(part.start, part.stop)
                 toward = np.array([pull.of_member(r, len(parents)) for r in members], np.int8)
-                own = Pull(toward, np.array([pull.strength], np.float64))
-            walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place, own)
+                pulls = Pull(toward, np.array([pull.strength], np.float64))
+            walkers, tally, _ = self._make(walkers, window, rounds, moves, tests, place, pulls)
             for r, code in enumerate(self.positions()[:, 0]):
                 member = part.start + r
-                relaxed.enter(member, code, walkers.level[r, 0], of_set(tally, r))
+                own = of_set(tally, r)
+                only = slice(member, member + 1)
+                relaxed.enter(only, code[None], walkers.level[r], own.trace, own)
                 if pull is not None:
                     toward = pull.of_member(member, len(parents)).astype(int)
                     relaxed.overlap[member] = space.decode(code) @ toward

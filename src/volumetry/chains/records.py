@@ -230,11 +230,22 @@ class Relaxed(NamedTuple):
     test_sum: np.ndarray
     test_counts: np.ndarray
 
-    def enter(self, member: int, code: np.ndarray, level: int, tally: Tally) -> None:
-        """Enter one member's new weights and level, and what was counted of it as a set of one."""
-        self.population.codes[member], self.population.level[member] = code, level
-        self.trace[member] = tally.trace[0]
-        group = member * len(self.visits) // len(self.trace)
+    def enter(
+        self,
+        members: slice,
+        codes: np.ndarray,
+        level: np.ndarray,
+        trace: np.ndarray,
+        tally: Tally,
+    ) -> None:
+        """Enter new weights and levels of members of one group, and what was counted of them.
+
+        Args:
+            tally: of all of them, as one set of one window; its ``trace`` is not looked at.
+        """
+        self.population.codes[members], self.population.level[members] = codes, level
+        self.trace[members] = trace
+        group = members.start * len(self.visits) // len(self.trace)
         for name in ("visits", "proposed", "accepted"):
             getattr(self, name)[group] += getattr(tally, name)[0]
         for name in ("tests", "test_sum", "test_counts"):
