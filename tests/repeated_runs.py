@@ -37,13 +37,19 @@ SETTINGS = {
             "max_anneals": 4,
         },
     },
+    "tails": {
+        "gd": {"learning_rate": 1e-3, "networks": 3, "selection": "final"},
+        "joint": {"members": 50},
+    },
 }
 SUBSETS = (1, 2, 3)
-PA, REWL = "population_annealing", "rewl"
+PA, REWL, JOINT = "population_annealing", "rewl", "joint"
 CELLS = [
     *(("digits", 160, k, PA, "default study", s) for s in range(24) for k in SUBSETS),
     *(("mnist", n, 1, PA, "precise", s) for s in range(6) for n in (100, 300)),
     *(("digits", 160, k, PA, "long", 0) for k in SUBSETS),
+    *(("digits", n, 1, JOINT, "tails", 0) for n in (10, 40, 160)),
+    *(("mnist", n, 1, JOINT, "tails", 0) for n in (30, 100, 300)),
     *(("mnist", 100, 1, REWL, "precise", s) for s in range(6)),
     *(("digits", 160, k, REWL, "default study", s) for s in range(24) for k in SUBSETS),
     *(("mnist", 300, 1, REWL, "precise", s) for s in range(6)),
@@ -53,7 +59,8 @@ CELL = ("dataset", "n", "subset", "sampler", "settings", "seed")
 MEASURED = [
     f"{name}{part}" for name in ("log_volume", "test_accuracy") for part in ("", "_stderr", "_df")
 ]
-COLUMNS = (*CELL, *MEASURED, "converged", "core_seconds", "verdict")
+TAIL = ["tail_log_volume", "tail_log_volume_stderr"]  # of GD's networks, means
+COLUMNS = (*CELL, *MEASURED, *TAIL, "converged", "core_seconds", "verdict")
 
 
 def pose(dataset: str, n: int, subset: int, data_dir: str | None) -> Problem:
@@ -78,12 +85,18 @@ def pose(dataset: str, n: int, subset: int, data_dir: str | None) -> Problem:
 def measure(cell: tuple, data_dir: str | None) -> dict:
     """One row."""
     dataset, n, subset, sampler, settings, seed = cell
-    parameters, run = METHODS[sampler].load()
     problem = pose(dataset, n, subset, data_dir)
+
+    def run(name: str, **more):
+        parameters, of_sampler = METHODS[name].load()
+        return of_sampler(problem, parameters(**SETTINGS[settings][name]), seed, **more)
+
+    more = {"sources": {"gd": run("gd")}} if sampler == JOINT else {}
     start = time.process_time()
-    result = run(problem, parameters(**SETTINGS[settings][sampler]), seed)
+    result = run(sampler, **more)
     seconds = time.process_time() - start
-    row = dict(zip(CELL, cell)) | {name: f"{float(result[name]):.6g}" for name in MEASURED}
+    measured = MEASURED + (TAIL if sampler == JOINT else [])
+    row = dict(zip(CELL, cell)) | {name: f"{float(result[name].mean()):.6g}" for name in measured}
     return row | {
         "converged": int(result.converged),
         "core_seconds": round(seconds),
