@@ -26,9 +26,8 @@ from volumetry.chains.records import (
     new_walkers,
     of_set,
 )
-from volumetry.chains.rounds import Buffers, make_buffers, relax_members, run_rounds
-from volumetry.engines.evaluator import initialise
-from volumetry.engines.layout import State, make_plan
+from volumetry.chains.rounds import Buffers, make_buffers, observe, relax_members, run_rounds
+from volumetry.engines.layout import make_plan
 from volumetry.kernels.philox import draw_weights
 from volumetry.kernels.streams import DRAWS, MEMBERS, stream
 from volumetry.systems.classification import Classification
@@ -121,7 +120,7 @@ class CpuChains:
                 for group in range(r * per_set, (r + 1) * per_set):
                     for number in range(group * each, (group + 1) * each):
                         draw_weights(self._seed, stream(DRAWS, 0), number, weights)
-                        level, score = self._observe(buffers, weights)
+                        level, score = observe(buffers, weights, self.system.levels, 0, True)
                         visits[group, level] += 1
                         tests[group, level] += 1
                         test_sum[group, level] += score
@@ -138,7 +137,8 @@ class CpuChains:
             weights = np.empty(space.size, np.int8)
             draw_weights(self._seed, stream(DRAWS, 1), number, weights)
             with self._room() as buffers:
-                return space.encode(weights), self._observe(buffers, weights, 0)[0]
+                level, _ = observe(buffers, weights, self.system.levels, 0, False)
+                return space.encode(weights), level
 
         codes, level = zip(*self._map(one, range(first, first + members)))
         return Population(np.array(codes), np.array(level, np.int64), first, 0)
@@ -164,7 +164,7 @@ class CpuChains:
             pulls = [Pull(own, float(pull.strength)) for own in np.array(pull.toward, np.int8)]
 
         def some(members: slice):
-            pull = pulls[members.start * groups // len(parents)]
+            own = pulls[members.start * groups // len(parents)]
             weights = space.decode(population.codes[parents[members]])
             walkers = of_set(new_walkers(1, 1, population.step), 0)
             tally = of_set(new_tally(1, 1, size, self.system.largest_score, rounds, kinds), 0)
@@ -185,9 +185,9 @@ class CpuChains:
                     np.array([moves]),
                     test_low,
                     tests.every,
-                    pull,
+                    own,
                 )
-            overlap = weights @ pull.toward.astype(np.int64) if pull.toward.size else 0
+            overlap = weights @ own.toward.astype(np.int64) if own.toward.size else 0
             return overlap, space.encode(weights), level, trace, tally
 
         relaxed = new_relaxed(
@@ -222,27 +222,11 @@ class CpuChains:
 
         def one(r):
             for replica, weights in enumerate(self._weights[r]):
-                level[r, replica], _ = self._observe(self._buffers[r], weights, replica)
+                level[r, replica], _ = observe(
+                    self._buffers[r], weights, self.system.levels, replica, False
+                )
 
         list(self._map(one, range(self.sets)))
-
-    def _observe(
-        self, buffers: Buffers, weights: np.ndarray, replica: int | None = None
-    ) -> tuple[int, int]:
-        """Level and test score of weights; their values become those of ``replica``, if given.
-
-        A replica whose level knows nothing of the test set is not tested: its score is 0.
-        """
-        binned, score = self.system.levels.bins > 1, 0
-        state = State(*(values[replica or 0] for values in buffers.states))
-        correct = initialise(buffers.plan, state, buffers.move, weights, buffers.scratch)
-        if binned or replica is None:
-            at = replica if binned and replica is not None else 0
-            state = State(*(values[at] for values in buffers.test_states))
-            score = initialise(
-                buffers.test_plan, state, buffers.move, weights, buffers.test_scratch
-            )
-        return self.system.level(correct, score if binned else 0), score
 
 
 def _in_parts(members: int, groups: int) -> Iterator[slice]:

@@ -57,6 +57,21 @@ def make_buffers(
 
 
 @jit
+def observe(buffers, weights, levels, replica, tested):
+    """Level and test score of weights; their values become those of ``replica``.
+
+    Without ``tested``, a replica whose level knows nothing of the test set has a score of 0.
+    """
+    state = state_of(buffers.states, replica)
+    correct = initialise(buffers.plan, state, buffers.move, weights, buffers.scratch)
+    binned, score = levels.bins > 1, 0
+    if binned or tested:
+        state = state_of(buffers.test_states, replica if binned else 0)
+        score = initialise(buffers.test_plan, state, buffers.move, weights, buffers.test_scratch)
+    return correct * levels.bins + (score // levels.width if binned else 0), score
+
+
+@jit
 def run_rounds(
     buffers,
     weights,
@@ -142,16 +157,7 @@ def relax_members(
     """
     step = walkers.step[0]
     for r in range(len(weights)):
-        correct = initialise(
-            buffers.plan, state_of(buffers.states, 0), buffers.move, weights[r], buffers.scratch
-        )
-        score = 0
-        if levels.bins > 1:
-            state = state_of(buffers.test_states, 0)
-            score = initialise(
-                buffers.test_plan, state, buffers.move, weights[r], buffers.test_scratch
-            )
-        walkers.level[0] = correct * levels.bins + score // levels.width
+        walkers.level[0], _ = observe(buffers, weights[r], levels, 0, False)
         walkers.step[:] = step
         run_rounds(
             buffers,

@@ -54,12 +54,15 @@ class Populations:
         log_p: (levels,): the same of all, nats; -inf where never met.
     """
 
-    def __init__(self, ways: Sequence[Way], goal: np.ndarray, test_counts: np.ndarray):
+    def __init__(
+        self, ways: Sequence[Way], goal: np.ndarray, test_counts: np.ndarray | None = None
+    ):
         """Estimate everything.
 
         Args:
             goal: bool (levels,): whose probability is the volume.
-            test_counts: (P, N + 1): how often a member at the goal had each test score.
+            test_counts: (P, N + 1): how often a member at the goal had each test score; without
+                them, no accuracy is known.
         """
         self.ways = ways
         with np.errstate(divide="ignore"):

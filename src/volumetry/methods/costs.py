@@ -10,8 +10,10 @@ from volumetry.engines.memory import walker_bytes
 from volumetry.errors import NetworkError
 from volumetry.networks.architecture import Network
 
+MOST_WAYS = 7
+"""Of joint: anneals along different mixtures of A and the test score."""
+
 _MB = 1_000_000
-_MOST_WAYS = 7
 _TORCH, _NUMBA = 600 * _MB, 700 * _MB  # a process with its libraries, kernels being compiled
 
 
@@ -47,7 +49,7 @@ def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: M
     """Of populations that are counted over A and bins of the test score, one way after another."""
     members = parameters["populations"] * parameters["members"]
     levels = (n + 1) * min(parameters["bins"], n_test + 1)
-    counted = 8 * levels * parameters["populations"] * (2 * _MOST_WAYS * parameters["max_anneals"])
+    counted = 8 * levels * parameters["populations"] * (2 * MOST_WAYS * parameters["max_anneals"])
     walkers = 16 * walker_bytes(network, n, n_test)
     return _NUMBA + members * network.n_weights // 2 + counted + walkers
 

@@ -41,6 +41,7 @@ from volumetry.estimate.criteria import (
 from volumetry.estimate.populations import Populations, log_mean, log_mean_stderr
 from volumetry.estimate.reweighting import jackknife_stderr
 from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lineages, way
+from volumetry.methods.costs import MOST_WAYS
 from volumetry.methods.descent import descend
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.result import common_result
@@ -52,7 +53,7 @@ from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Classification, Problem
 
-_TILTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_TILTS = (0.0, *(2.0**power for power in range(-1, MOST_WAYS - 2)))
 """r, until trained networks are reached; the first three in any case."""
 
 _LEAST_TILTS = 3
@@ -122,11 +123,11 @@ def run(
         )
         best = max(networks.hits.max(initial=0), _best_of_own(problem, seed))
         ways = _first_anneals(setting, parameters, seed, view, best)
-        plain = Populations([way(ways[0])], system.grid.goal, view.no_tests(ways))
+        plain = Populations([way(ways[0])], system.grid.goal)
         known = ways[0][0].beta[-1], plain.log_volume
         guided = guided_log_volumes(setting, parameters.guides, *known, seed)
         while True:
-            found = Populations([way(each) for each in ways], system.grid.goal, view.no_tests(ways))
+            found = Populations([way(each) for each in ways], system.grid.goal)
             criteria = _judge(parameters, view, ways, found, guided)
             said = complaints(criteria)
             done = len(ways[0])
@@ -191,10 +192,6 @@ class _View:
         """Tail volume of each network: (networks,), nats."""
         return tail_volumes(self.top(log_p), self.networks.hits, self.width)
 
-    def no_tests(self, ways: list[list[Anneal]]) -> np.ndarray:
-        """No test beside those that every move makes."""
-        return np.zeros((sum(len(each.family) for each in ways[0]), 1), np.int64)
-
 
 def _best_of_own(problem: Problem, seed: int) -> int:
     """Most correct test examples of networks trained here: fits as good as these are looked for,
@@ -234,6 +231,11 @@ def tail_volumes(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
         return np.where(np.isfinite(high), (1 - part) * low + part * high, low)
 
 
+def _each_alone(view: _View, found: Populations) -> list[Populations]:
+    """What each way says by itself."""
+    return [Populations([each], view.system.grid.goal) for each in found.ways]
+
+
 def _without_one(found: Populations) -> list[np.ndarray]:
     """ln p over levels without each of the populations."""
     return [log_mean(np.delete(found.each, one, axis=0)) for one in range(len(found.each))]
@@ -253,10 +255,11 @@ def _agreement(view: _View, lower: Populations, upper: Populations) -> float:
         return 0.0
     own = [logsumexp(top[:, common], axis=1) for top in tops]
     own = [values[np.isfinite(values)] for values in own]
-    difference = log_mean(own[0]) - log_mean(own[1])
-    errors = np.array([log_mean_stderr(values) for values in own])
-    freedom = (errors**2).sum() ** 2 / (errors**4 / [len(values) - 1 for values in own]).sum()
-    return float(2 * stats.t.sf(abs(difference) / np.hypot(*errors), freedom))
+    spread = (
+        (log_mean(values), log_mean_stderr(values) * np.sqrt(len(values)), len(values))
+        for values in own
+    )
+    return float(stats.ttest_ind_from_stats(*next(spread), *next(spread), equal_var=False).pvalue)
 
 
 def _judge(
@@ -273,7 +276,7 @@ def _judge(
     goal = GOAL_FOUND.judge(n if fits else np.nan, n)._replace(met=bool(fits))
     if not fits:
         return [goal]
-    alone = [Populations([each], system.grid.goal, np.zeros((0, 1))) for each in found.ways]
+    alone = _each_alone(view, found)
     plain, tilted = alone[0], alone[1:]
     wanted = parameters.tail_error
     known = plain.log_volume, plain.log_volume_stderr
@@ -325,7 +328,7 @@ def _result(
 
     nothing = np.full(view.bins, -np.inf), np.full(view.bins, np.nan)
     top, top_stderr = (given_fit(found.log_p), _stderr(found, given_fit)) if fits else nothing
-    alone = [Populations([each], system.grid.goal, np.zeros((0, 1))) for each in found.ways]
+    alone = _each_alone(view, found)
     result = common_result(
         test_accuracy=view.accuracy(found.log_p) if fits else np.nan,
         test_accuracy_stderr=float(_stderr(found, view.accuracy)) if fits else np.nan,

@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report.style import style
-from volumetry.results.roles import ANY_REFERENCE, GUESSING, REFERENCES, TRAINED
+from volumetry.results.roles import ANY_REFERENCE, ANY_TRAINED, GUESSING, REFERENCES, TRAINED
 from volumetry.results.views import cases, status
 
 NO_ADVANTAGE = (
     "The advantage is not defined in this study: it needs the test accuracy of a trained network "
-    f"({', '.join(TRAINED[:-1])} or {TRAINED[-1]}) and that of the typical interpolator "
+    f"({ANY_TRAINED}) and that of the typical interpolator "
     f"({ANY_REFERENCE}) at the same n."
 )
 

@@ -13,7 +13,9 @@ REFERENCES = ["rewl", "population_annealing", "joint"]
 """Each draws the random interpolators that every other sampler is compared with, and measures
 their volume: the first that converged."""
 
-ANY_REFERENCE = f"{', '.join(REFERENCES[:-1])} or {REFERENCES[-1]}"
+ANY_TRAINED, ANY_REFERENCE = (
+    f"{', '.join(names[:-1])} or {names[-1]}" for names in (TRAINED, REFERENCES)
+)
 
 GUESSING = "guess_and_check"
 """Draws the same interpolators in another way, and measures the same log-volume."""
