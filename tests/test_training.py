@@ -204,6 +204,7 @@ def test_networks_do_not_depend_on_each_other(kind, name):
     for index, kept in enumerate(together):
         (alone,) = training.train(problem, parameters, 5, [index])
         assert (alone.epochs, alone.epoch) == (kept.epochs, kept.epoch)
+        np.testing.assert_equal(alone.after_fit, kept.after_fit)
         np.testing.assert_array_equal(alone.last, kept.last)
         assert alone.weights.keys() == kept.weights.keys()
         for state in alone.weights:
@@ -307,6 +308,37 @@ def test_each_selection_picks_its_state():
     assert kept.epoch == {"first_fit": 4, "final": 9, "best_validation": 5}
     assert {state: w.item() for state, w in kept.weights.items()} == kept.epoch
     assert kept.validation_accuracy == 0.7
+
+
+def test_networks_are_tested_on_the_way_after_their_first_fit(problem):
+    np.testing.assert_array_equal(training.epochs_after_fit(35), [0, 1, 3, 10, 30])
+    result = training.run(problem, training.SgdParameters(**FAST), 8)
+    np.testing.assert_array_equal(result["epochs_after_fit"], [0, 1, 3])
+    for index, first in enumerate(result["epoch_first_fit"].values):
+        for look in (0, 1, 3):
+            until = training.SgdParameters(**FAST | {"max_epochs": int(first) + look})
+            (there,) = training.train(problem, until, 8, [index])
+            right = count_correct(problem.network, there.last, problem.x_test, problem.y_test)
+            tested = result["test_accuracy_after_fit"].sel(network=index, epochs_after_fit=look)
+            assert tested == right / 60
+    early = training.run(problem, training.SgdParameters(**FAST | {"max_epochs": int(first)}), 8)
+    assert early["test_accuracy_after_fit"].isel(network=-1).notnull().values.tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_looks_are_as_far_apart_as_asked(problem):
+    for kept in training.train(problem, training.GdParameters(**FAST, look_every=7), 8, range(3)):
+        assert kept.fitted
+        assert all(epoch % 7 == 0 for epoch in kept.epoch.values())
+
+
+def test_patience_ends_training_once_validation_no_longer_improves(problem):
+    patient = FAST | {"extra_epochs": 300, "patience": 20, "look_every": 2}
+    for kept in training.train(problem, training.GdParameters(**patient), 8, range(3)):
+        assert kept.epochs == kept.epoch["best_validation"] + 40 < 300
 
 
 @pytest.mark.parametrize("selection", training.SELECTIONS)

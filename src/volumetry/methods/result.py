@@ -5,6 +5,10 @@ import xarray as xr
 
 from volumetry.runtime.netcdf import described
 
+SELECTIONS = ("first_fit", "final", "best_validation")
+"""The fitting states of a network in training whose test accuracy may count: the first, the last,
+and the best by validation accuracy."""
+
 COMMON = {
     "test_accuracy": ("test accuracy at A = n", "1"),
     "test_accuracy_stderr": ("standard error of the test accuracy", "1"),

@@ -13,13 +13,13 @@ Pakman, Kreimer & Berchenko (arXiv:2606.31282) the optimiser is Adam.
 
 The networks of a job are trained side by side as one model, each with its own initialisation and
 order of examples from its own stream of random numbers: what comes of one does not depend on the
-others. Whether a network fits is decided by the exact integer forward pass, after every epoch.
+others. Whether a network fits is decided by the exact integer forward pass.
 """
 
 import math
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
@@ -28,16 +28,14 @@ import xarray as xr
 
 from volumetry.errors import ConfigError
 from volumetry.methods import binary_model as model
-from volumetry.methods.result import common_result
-from volumetry.methods.training_state import pack, unpack
+from volumetry.methods.result import SELECTIONS, common_result
+from volumetry.methods.training_state import Trained, pack, unpack
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
 from volumetry.parameters import check_choices, parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
-
-SELECTIONS = ("first_fit", "final", "best_validation")
 
 # Screening in single precision lets through any network whose margins are above minus this
 # fraction of the largest logit: rounding is far below it, so it hides no fit.
@@ -68,7 +66,24 @@ class GdParameters:
         about="Epochs after which a network that never fitted is given up.",
     )
     extra_epochs: int = parameter(
-        100, minimum=0, unit="epochs", about="Epochs that follow a network's first fit."
+        100,
+        minimum=0,
+        unit="epochs",
+        about="Epochs that follow a network's first fit, as far as `max_epochs` allows.",
+    )
+    look_every: int = parameter(
+        1,
+        minimum=1,
+        unit="epochs",
+        about="Epochs between two looks at a network: whether it fits, and its validation "
+        "accuracy if it does.",
+    )
+    patience: int = parameter(
+        0,
+        minimum=0,
+        unit="looks",
+        about="Looks after the first fit without a better validation accuracy that end a "
+        "network's training before its `extra_epochs`; 0 for none.",
     )
     learning_rate: float = parameter(
         1e-4, above=0, about="Step size of Adam, in units of the latent weights."
@@ -121,37 +136,10 @@ class SamParameters(SgdParameters):
     )
 
 
-@dataclass
-class Trained:
-    """What is kept of one network; an epoch counts passes, the first being 1, and -1 is never.
-
-    Attributes:
-        epochs: passes it was trained for.
-        epoch: for each selection, the epoch of the state it picks.
-        weights: for each selection that has one, that state: int8, shape (n_weights,), -1 or +1.
-        validation_accuracy: the best among its fitting states; a fraction, NaN if there is none.
-        last: its weights when training ended, whether they fit or not.
-    """
-
-    epochs: int = 0
-    epoch: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SELECTIONS, -1))
-    weights: dict[str, np.ndarray] = field(default_factory=dict)
-    validation_accuracy: float = math.nan
-    last: np.ndarray | None = None
-
-    @property
-    def fitted(self) -> bool:
-        return "first_fit" in self.weights
-
-    def record_fit(self, validation_accuracy: float) -> None:
-        """Take note that ``last``, the state after the present epoch, fits all n."""
-        states = {"final"} if self.fitted else {"first_fit", "final"}
-        best = -math.inf if math.isnan(self.validation_accuracy) else self.validation_accuracy
-        if validation_accuracy > best:
-            self.validation_accuracy = validation_accuracy
-            states.add("best_validation")
-        for state in states:
-            self.epoch[state], self.weights[state] = self.epochs, self.last
+def epochs_after_fit(extra_epochs: int) -> np.ndarray:
+    """When networks are tested on the way on: 0, 1, 3, 10, 30, ... epochs after the first fit."""
+    steps = [step for power in range(19) for step in (10**power, 3 * 10**power)]
+    return np.array([0, *(step for step in steps if step <= extra_epochs)])
 
 
 def run(
@@ -179,7 +167,8 @@ def run(
         fitted, its standard error over these networks (NaN below two), ``converged`` if all
         fitted, and the passes summed over the networks. For each ``network``: ``fitted``,
         ``epochs_trained``, for each selection the epoch (-1 if never) and the exact test accuracy
-        (NaN if never), ``validation_accuracy``, and ``weights``, its selected state (the state
+        (NaN if never), ``validation_accuracy``; over ``epochs_after_fit``, too, its test accuracy on
+        the way on, whether it still fits or not (NaN if training had ended); and ``weights``, its selected state (the state
         training ended with if it never fitted) as ``np.packbits(weights > 0)``.
 
     Raises:
@@ -228,7 +217,7 @@ def train(
     x = model.as_images(network, problem.x_train, like=problem.x_train).to(device)
     y = torch.from_numpy(problem.y_train.astype(np.int64)).to(device)
     x_validation = model.as_images(network, problem.x_validation, like=problem.x_train).to(device)
-    trained = [Trained() for _ in generators]
+    trained = [Trained.awaiting(epochs_after_fit(parameters.extra_epochs)) for _ in generators]
     running = trained
     progress = Progress(_name(parameters), "epochs")
     checkpoint = checkpoint or Checkpoint()
@@ -242,22 +231,32 @@ def train(
             adam.step(_direction(network, parameters, adam.latents, x[batch], y[batch]))
 
         weights = model.binarise(adam.latents)
-        may_fit = _may_fit(network, weights, x, y)
         signs = weights.cpu().numpy().astype(np.int8)
-        fitting = []
-        for row, kept in enumerate(running):
-            kept.epochs, kept.last = epoch, signs[row]
-            if may_fit[row] and (
-                count_correct(network, signs[row], problem.x_train, problem.y_train) == len(y)
-            ):
-                fitting.append(row)
-        if fitting:
+        for kept, state in zip(running, signs):
+            kept.epochs, kept.last = epoch, state
+        if epoch % parameters.look_every == 0:
+            may_fit = _may_fit(network, weights, x, y)
+            fitting = [
+                row
+                for row in range(len(running))
+                if may_fit[row]
+                and count_correct(network, signs[row], problem.x_train, problem.y_train) == len(y)
+            ]
             accuracy = _accuracy(network, weights[fitting], x_validation, problem.y_validation)
+            for kept in running:
+                kept.record_look()
             for row, value in zip(fitting, accuracy):
                 running[row].record_fit(value)
+        for kept in running:
+            if kept.fitted and epoch - kept.epoch["first_fit"] in kept.after_fit:
+                kept.after_fit[epoch - kept.epoch["first_fit"]] = _test_accuracy(problem, kept.last)
 
         unfinished = [
-            not kept.fitted or epoch < kept.epoch["first_fit"] + parameters.extra_epochs
+            not kept.fitted
+            or (
+                epoch < kept.epoch["first_fit"] + parameters.extra_epochs
+                and not 0 < parameters.patience <= kept.looks_since_best
+            )
             for kept in running
         ]
         if not all(unfinished):
@@ -325,10 +324,18 @@ def _accuracy(
     network: Network, weights: torch.Tensor, x: torch.Tensor, y: np.ndarray
 ) -> np.ndarray:
     """Fraction of these examples each network has right; NaN if there are none."""
-    if not len(y):
+    if not len(y) or not len(weights):
         return np.full(len(weights), np.nan)
     logits = model.logits(network, weights, x.expand(len(weights), *x.shape))
     return (logits.argmax(dim=2).cpu().numpy() == y).mean(axis=1)
+
+
+def _test_accuracy(problem: Problem, weights: np.ndarray | None) -> float:
+    """Exact fraction of the test examples that a network has right; NaN without one."""
+    if weights is None:
+        return math.nan
+    correct = count_correct(problem.network, weights, problem.x_test, problem.y_test)
+    return correct / len(problem.y_test)
 
 
 def _name(parameters: GdParameters) -> str:
@@ -336,19 +343,8 @@ def _name(parameters: GdParameters) -> str:
 
 
 def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) -> xr.Dataset:
-    tested: dict[bytes, float] = {}
-
-    def test_accuracy(weights: np.ndarray | None) -> float:
-        if weights is None:
-            return math.nan
-        key = weights.tobytes()
-        if key not in tested:
-            correct = count_correct(problem.network, weights, problem.x_test, problem.y_test)
-            tested[key] = correct / len(problem.y_test)
-        return tested[key]
-
     accuracy = {
-        state: np.array([test_accuracy(kept.weights.get(state)) for kept in trained])
+        state: np.array([_test_accuracy(problem, kept.weights.get(state)) for kept in trained])
         for state in SELECTIONS
     }
     selected = accuracy[parameters.selection]
@@ -380,6 +376,17 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
         name: ("network", np.asarray(values, kind), {"long_name": text, "units": "1"})
         for name, (values, text, kind) in variables.items()
     }
+    looks = list(trained[0].after_fit)
+    own["test_accuracy_after_fit"] = (
+        ("network", "epochs_after_fit"),
+        np.array([[kept.after_fit[look] for look in looks] for kept in trained]),
+        {"long_name": "test accuracy so many epochs after the first fit", "units": "1"},
+    )
+    own["epochs_after_fit"] = (
+        "epochs_after_fit",
+        np.array(looks, np.int64),
+        {"long_name": "epochs since the first fit", "units": "1"},
+    )
     own["weights"] = (
         ("network", "weight_byte"),
         problem.space.encode(weights),

@@ -227,6 +227,12 @@ def _check_dataset(path: str, spec: dict, config: dict) -> Description:
                     "0, so there is nothing to select by; use first_fit or final, or raise "
                     "n_validation"
                 )
+            if parameters.get("patience"):
+                raise ConfigError(
+                    f"samplers.{sampler}.patience = {parameters['patience']}: {path} has "
+                    "n_validation = 0, so no validation accuracy can improve; use 0, or raise "
+                    "n_validation"
+                )
     spec["n"] = sorted(spec["n"])
     return description
 
