@@ -13,6 +13,10 @@ from volumetry.estimate.populations import (
     Way,
     effective_families,
     effective_lineages,
+    grubbs_p_value,
+    log_mean,
+    log_normal_mean,
+    log_normal_mean_stderr,
 )
 from volumetry.methods import enumeration
 from volumetry.methods import population_annealing as annealing
@@ -135,7 +139,8 @@ def test_perfect_histograms_give_the_density_of_states():
     found = Populations([way], a == 10, counts)
     assert np.allclose(found.log_p, log_p)
     assert found.log_volume == pytest.approx(log_p[-1]) and found.log_volume_stderr < 1e-9
-    assert found.accuracy == pytest.approx((3 * 0.6 + 0.8) / 4) and found.bias < 1e-9
+    assert found.accuracy == pytest.approx((3 * 0.6 + 0.8) / 4)
+    assert found.by_shape < 1e-9 and np.isnan(found.outlier)
 
 
 def test_populations_are_averaged_by_volume():
@@ -145,10 +150,39 @@ def test_populations_are_averaged_by_volume():
     counts = np.array([[0, 4], [4, 0]])
     share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
     found = Populations([Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)], a == 1, counts)
-    assert found.log_volume == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
+    assert found.log_p[1] == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
     assert found.accuracy == pytest.approx(0.5 / (0.5 + 0.125))
-    spread = np.log(4) / np.sqrt(2)
-    assert found.bias == pytest.approx(spread**2 / 4)
+    variance = np.log(4) ** 2 / 2
+    assert found.log_volume == pytest.approx(np.log(1 / 4) + variance / 2)
+    assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 2 + variance**2 / 2))
+    assert found.by_shape == pytest.approx(variance / 2)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 1.4])
+def test_a_log_normal_mean_is_neither_too_small_nor_too_sure(spread):
+    """Four populations whose mean volume is 1: the mean of four is low, this estimate is not."""
+    values = np.random.default_rng(3).normal(-(spread**2) / 2, spread, (4, 20_000))
+    found, error = log_normal_mean(values), log_normal_mean_stderr(values)
+    assert abs(found.mean()) < 4 * found.std() / np.sqrt(20_000)
+    covered = (np.abs(found / error) < stats.t.ppf(0.975, 3)).mean()
+    assert 0.91 < covered < 0.96
+    if spread > 0.9:
+        assert log_mean(values).mean() < -0.1
+
+
+def test_where_a_population_found_nothing_the_mean_is_that_of_what_there_is():
+    values = np.array([[0.0, 0.0], [0.2, -np.inf], [0.1, 0.3]])
+    found, error = log_normal_mean(values), log_normal_mean_stderr(values)
+    assert found[0] == pytest.approx(0.1 + 0.01 / 2)
+    assert found[1] == pytest.approx(np.log((1 + np.exp(0.3)) / 3))
+    assert np.isfinite(error).all()
+
+
+def test_a_population_of_another_kind_stands_out():
+    alike = np.random.default_rng(4).normal(size=7)
+    assert grubbs_p_value(np.append(alike, 0.3)) > 0.05
+    assert grubbs_p_value(np.append(alike / 10, 3.0)) < 1e-4
+    assert grubbs_p_value(np.append(np.zeros(7), 1.0)) < 1e-12
 
 
 def test_families_and_lineages_count_what_is_independent():

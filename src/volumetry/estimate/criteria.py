@@ -57,7 +57,7 @@ class Rule:
 
 
 VOLUME_ERROR = Rule(
-    "standard error of ln V (`rewl`)",
+    "standard error of ln V (`rewl`, `population_annealing`)",
     "standard error of ln V {value:.3g} nats, wanted {limit:.3g}",
     r"`ln_v_error` x \|ln V\|, or 0.05 nats if that is more",
     known=True,
@@ -134,11 +134,22 @@ GOAL_FOUND = Rule(
     "found",
     at_least=True,
 )
-BIAS = Rule(
-    "expected bias of ln V (`population_annealing`)",
-    "populations differ so much that ln V is expected {value:.3g} nats low, wanted {limit:.3g}",
-    "the wanted standard error",
+SPREAD = Rule(
+    "half the variance of ln V between populations: by how much ln of the mean V is above the mean "
+    "ln V, if that is normal (`population_annealing`)",
+    "populations differ so much that {value:.2g} nats of ln V hang on the shape of their "
+    "distribution, more than {limit:.2g}: raise members or rung_sweeps",
+    "1 nat",
+    limit=1,
     known=True,
+)
+ONE_KIND = Rule(
+    "populations that are all of one kind: Grubbs's test of the one whose ln V is farthest "
+    "(`population_annealing`)",
+    "one population is too far from the others to be of their kind, p = {value:.1g}",
+    "p > 0.001",
+    limit=1e-3,
+    at_least=True,
 )
 NOTHING_MISSED = Rule(
     "ln V by populations pulled towards trained networks, above that of an anneal",
@@ -208,7 +219,8 @@ RULES = (
     UNIFORM_AGREEMENT,
     ROUND_TRIPS,
     SAMPLERS_AGREE,
-    BIAS,
+    SPREAD,
+    ONE_KIND,
     NOTHING_MISSED,
     NOTHING_MISSED_BY_PLAIN,
     TAIL_BIAS,

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 from scipy.special import logsumexp
 
 from volumetry.estimate.reweighting import jackknife_stderr
@@ -46,7 +47,8 @@ class Populations:
     Z(beta), and so is what follows from it for the density of states (Hukushima & Iba 2003,
     doi:10.1063/1.1632130; Machta 2010, doi:10.1103/PhysRevE.82.026704): rungs are joined (as by
     Ferrenberg & Swendsen 1989) with references that are no population's own, and populations are
-    averaged, on the linear scale.
+    averaged, on the linear scale, level by level. ln V itself is that of a log-normal mean
+    (``log_normal_mean``).
 
     Attributes:
         ways: those that each of them went; the p-th of every way makes one together.
@@ -79,7 +81,7 @@ class Populations:
     @cached_property
     def log_volume(self) -> float:
         """ln V, nats."""
-        return float(log_mean(self.log_volumes))
+        return float(log_normal_mean(self.log_volumes))
 
     @cached_property
     def score_shares(self) -> np.ndarray:
@@ -98,8 +100,8 @@ class Populations:
 
     @cached_property
     def log_volume_stderr(self) -> float:
-        """Delete-one-population error of ``log_volume``, nats."""
-        return float(log_mean_stderr(self.log_volumes))
+        """Standard error of ``log_volume``, nats."""
+        return float(log_normal_mean_stderr(self.log_volumes))
 
     @cached_property
     def accuracy_stderr(self) -> float:
@@ -108,13 +110,55 @@ class Populations:
         return float(_jackknife([_mean(_weighted(*part)) for part in kept]))
 
     @cached_property
-    def bias(self) -> float:
-        """By how much the logarithm of a mean of P is expected to be low: s^2 / 2P, nats.
+    def by_shape(self) -> float:
+        """How much of ``log_volume`` hangs on the shape of the distribution, s^2 / 2, nats."""
+        return float(self.log_volumes.var(ddof=1) / 2)
 
-        s is the standard deviation of ln V between populations, whose distribution is close to
-        normal (Wang, Machta & Katzgraber 2015, doi:10.1103/PhysRevE.92.063307).
-        """
-        return float(self.log_volumes.var(ddof=1) / 2 / len(self.log_volumes))
+    @cached_property
+    def outlier(self) -> float:
+        """p-value of Grubbs's test: that one of so many normal ln V is as far from the others."""
+        return grubbs_p_value(self.log_volumes)
+
+
+def log_normal_mean(values: np.ndarray) -> np.ndarray:
+    """ln of the mean of exp(values) over the first axis, values being normal: m + s^2 / 2.
+
+    ln Z of a population is close to normal (Wang, Machta & Katzgraber 2015,
+    doi:10.1103/PhysRevE.92.063307, who find the bias of a population's ln Z in this way). The mean
+    of a few exp(values) is nearly always too small, by s^2 / 2P as long as that is little.
+
+    Returns:
+        That, and ``log_mean`` where a value is not finite.
+    """
+    finite = np.isfinite(values).all(axis=0)
+    safe = np.where(finite, values, 0.0)
+    normal = safe.mean(axis=0) + safe.var(axis=0, ddof=1) / 2
+    return np.where(finite, normal, log_mean(values))
+
+
+def log_normal_mean_stderr(values: np.ndarray) -> np.ndarray:
+    """Standard error of ``log_normal_mean``: sqrt(s^2 / P + s^4 / 2(P - 1)), m and s^2 being
+    independent of each other; that of ``log_mean`` where a value is not finite."""
+    count = len(values)
+    finite = np.isfinite(values).all(axis=0)
+    variance = np.where(finite, values, 0.0).var(axis=0, ddof=1)
+    normal = np.sqrt(variance / count + variance**2 / 2 / (count - 1))
+    return np.where(finite, normal, log_mean_stderr(values))
+
+
+def grubbs_p_value(values: np.ndarray) -> float:
+    """How probable it is that one of P normal values is so far from their mean, either way.
+
+    Grubbs (1969, doi:10.1080/00401706.1969.10490657), with Bonferroni's bound, at most 1; NaN with
+    fewer than three values, or with values that are all the same.
+    """
+    count, spread = len(values), values.std(ddof=1)
+    if count < 3 or not spread > 0:
+        return np.nan
+    farthest = np.abs(values - values.mean()).max() / spread
+    room = max((count - 1) ** 2 / count - farthest**2, np.finfo(float).tiny)
+    t = farthest * np.sqrt((count - 2) / room)
+    return float(min(1.0, 2 * count * stats.t.sf(t, count - 2)))
 
 
 def log_mean(values: np.ndarray) -> np.ndarray:

@@ -14,16 +14,22 @@ import xarray as xr
 
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
-    BIAS,
     GOAL_FOUND,
     LINEAGES,
     NOTHING_MISSED,
+    ONE_KIND,
+    SPREAD,
     VOLUME_ERROR,
     Criterion,
     complaints,
     verdict,
 )
-from volumetry.estimate.populations import Populations, log_mean
+from volumetry.estimate.populations import (
+    Populations,
+    log_mean,
+    log_normal_mean,
+    log_normal_mean_stderr,
+)
 from volumetry.methods.annealing import (
     Anneal,
     AnnealParameters,
@@ -42,7 +48,7 @@ from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Classification, Problem
 
 ANNEALS_IN_VAIN = 2
-"""After so many, what anneals did not find they will not find."""
+"""After so many, what anneals did not find they will not find, nor will they differ less."""
 
 _MOST_STATES = 64
 
@@ -104,7 +110,7 @@ def run(
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
-            lost = not all(c.met for c in criteria[:2]) and len(anneals) == ANNEALS_IN_VAIN
+            lost = not all(c.met for c in criteria[:3]) and len(anneals) == ANNEALS_IN_VAIN
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
     return _result(system, setting.chains.moves, anneals, found, guided, criteria)
@@ -135,9 +141,10 @@ def _judge(
     return [
         goal,
         NOTHING_MISSED.judge(more, more=log_mean(guided) - found.log_volume),
+        SPREAD.judge(found.by_shape),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
-        BIAS.judge(found.bias, wanted),
+        ONE_KIND.judge(found.outlier),
         LINEAGES.judge(behind[slowest], layer=system.segments[slowest].name),
     ]
 
@@ -168,7 +175,7 @@ def _result(
     level = np.concatenate([each.population.level for each in anneals])
     fits = np.flatnonzero(system.grid.goal[level])
     kept = fits[:: max(1, len(fits) // _MOST_STATES)][:_MOST_STATES]
-    known = np.isfinite(found.log_p)
+    log_p, log_p_stderr = log_normal_mean(found.each), log_normal_mean_stderr(found.each)
     return result.assign_coords(
         A=over("A", np.arange(n + 1), "training examples classified correctly"),
         layer=over("layer", [s.name for s in system.segments], "layer whose weights are meant"),
@@ -178,9 +185,12 @@ def _result(
             "test examples classified correctly",
         ),
     ).assign(
-        log_g=over("A", found.log_p + system.space.log_total, "ln density of states", "nat"),
+        log_g=over("A", log_p + system.space.log_total, "ln density of states", "nat"),
         log_g_stderr=over(
-            "A", np.where(known, found.log_p_stderr, np.nan), "standard error of log_g", "nat"
+            "A",
+            np.where(np.isfinite(log_p), log_p_stderr, np.nan),
+            "standard error of log_g",
+            "nat",
         ),
         beta=over("rung", found.ways[0].beta, "inverse temperature"),
         log_z=over(("population", "rung"), found.ways[0].log_z, "ln Z(beta) / Z(0)", "nat"),

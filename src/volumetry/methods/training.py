@@ -167,9 +167,10 @@ def run(
         fitted, its standard error over these networks (NaN below two), ``converged`` if all
         fitted, and the passes summed over the networks. For each ``network``: ``fitted``,
         ``epochs_trained``, for each selection the epoch (-1 if never) and the exact test accuracy
-        (NaN if never), ``validation_accuracy``; over ``epochs_after_fit``, too, its test accuracy on
-        the way on, whether it still fits or not (NaN if training had ended); and ``weights``, its selected state (the state
-        training ended with if it never fitted) as ``np.packbits(weights > 0)``.
+        (NaN if never), ``validation_accuracy``, and ``weights``, its selected state (the state
+        training ended with if it never fitted) as ``np.packbits(weights > 0)``. Over
+        ``epochs_after_fit``, too: ``test_accuracy_after_fit``, whether it still fits or not (NaN
+        where training had ended).
 
     Raises:
         ConfigError: selection by validation accuracy without validation examples.

@@ -5,10 +5,10 @@ the workflow plans with these names. To add a chart, write its module in ``repor
 here, and a caption ``workflow/report/NAME.rst`` like those of the others.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from volumetry.results.roles import JOINT
+from volumetry.results.roles import JOINT, REFERENCES, TRAINED
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Chart:
         name: of its file, of its place in a page, and of its module in ``report.charts``.
         title: one line.
         caption: what it shows, and how to read it.
-        needs: samplers without which a study does not have it.
+        needs: samplers of which a study has one at least, or it does not have the chart.
     """
 
     name: str
     title: str
     caption: str
-    needs: tuple[str, ...] = ()
+    needs: Sequence[str] = ()
 
     @property
     def module(self) -> str:
@@ -40,9 +40,40 @@ CHARTS: dict[str, Chart] = {
             name="advantage",
             title="The advantage of training over the typical interpolator",
             caption="Test accuracy of networks found by gradient descent minus that of a typical "
-            "network among all those that fit the same training set. Zero (black line) means that "
-            "training is worth no more than a random fit; a curve that comes down to it is the "
-            "diminishing advantage.",
+            "network among all those that fit the same training set, at the protocol that the "
+            "study reports. Zero (black line) means that training is worth no more than a random "
+            "fit; a curve that comes down to it is the diminishing advantage, on this scale and at "
+            "this protocol.",
+        ),
+        Chart(
+            name="readings",
+            title="Does the advantage diminish? Every protocol, every scale",
+            caption="Slope of the advantage against ln n, over all sizes and paired by replicate: "
+            "left of zero it falls as the training set grows, right of it it rises, and where the "
+            "bar crosses zero it is not resolved. The protocol says which state of a trained "
+            "network counts: the first that fits, the last that fits, or the one with the best "
+            "validation accuracy. A difference of accuracies shrinks by saturation alone where "
+            "both come close to 1; the log error ratio ln[(1 − Qr)/(1 − Qs)] does not, and neither does "
+            "how rare so accurate a network is among all fits.",
+            needs=TRAINED,
+        ),
+        Chart(
+            name="after_fit",
+            title="What the epochs after the first fit add",
+            caption="Advantage of the networks along their training: at the left end when they "
+            "first fit all n examples, then so many epochs later, whether they still fit or not. "
+            "Where a line rises, the advantage is made by training on, not by finding a fit.",
+            needs=TRAINED,
+        ),
+        Chart(
+            name="interpolators",
+            title="Where trained networks stand among all that fit",
+            caption="For each accuracy q, the fraction of the sampled interpolators that do at "
+            "least as well on the test set (lines, a replicate each), and every trained network at "
+            "the height of the fraction that does better than it. Networks drawn at random would "
+            "be spread evenly over all heights; at the bottom stand those better than nearly every "
+            "interpolator.",
+            needs=REFERENCES,
         ),
         Chart(
             name="test_accuracy",
@@ -100,4 +131,8 @@ MARKS = (
 
 def of_study(samplers: Collection[str]) -> list[Chart]:
     """The charts of a study with these samplers."""
-    return [chart for chart in CHARTS.values() if set(chart.needs) <= set(samplers)]
+    return [
+        chart
+        for chart in CHARTS.values()
+        if not chart.needs or not set(chart.needs).isdisjoint(samplers)
+    ]

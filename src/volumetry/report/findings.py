@@ -1,99 +1,12 @@
-"""What a study says, as sentences with numbers."""
-
-from collections.abc import Iterator
+"""What a study says of itself beside its answer, as sentences with numbers."""
 
 import numpy as np
 import xarray as xr
 
+from volumetry.report.numbers import counted, estimate
 from volumetry.report.style import style
-from volumetry.results.roles import ANY_REFERENCE, ANY_TRAINED, GUESSING, REFERENCES, TRAINED
+from volumetry.results.roles import GUESSING, REFERENCES
 from volumetry.results.views import cases, status
-
-NO_ADVANTAGE = (
-    "The advantage is not defined in this study: it needs the test accuracy of a trained network "
-    f"({ANY_TRAINED}) and that of the typical interpolator "
-    f"({ANY_REFERENCE}) at the same n."
-)
-
-
-def headlines(study: xr.Dataset) -> list[str]:
-    """One result for each (dataset, architecture), after a summary where there are several.
-
-    The advantage falls, or rises, where the 95 % interval of its change from the smallest to the
-    largest n, paired by replicate, excludes zero; otherwise the change is unresolved.
-    """
-    cases = list(_with_advantage(study))
-    said = [_headline(*case) for case in cases]
-    verbs = [verb for _, part in cases if (verb := _verb(part))]
-    if len(verbs) > 1:
-        words = {"falls": "falls", "rises": "rises", "goes": "changes by an unresolved amount"}
-        counts = [f"{words[v]} in {verbs.count(v)}" for v in words if v in verbs]
-        said.insert(
-            0,
-            f"Of {len(verbs)} cases, from the smallest to the largest n, the advantage "
-            f"{' and '.join(counts)}.",
-        )
-    return said or [NO_ADVANTAGE]
-
-
-def _with_advantage(study: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
-    """(subject of the sentence, part of the study) for the first trained sampler of each case."""
-    for dataset, architecture, case in cases(study):
-        for sampler in (s for s in TRAINED if s in study["sampler"].values):
-            part = case.sel(sampler=sampler)
-            if part["advantage"].notnull().any():
-                subject = f"On {dataset}, {architecture}, the advantage of "
-                yield f"{subject}{style(sampler).label} over the typical interpolator", part
-                break
-
-
-def _verb(part: xr.Dataset) -> str:
-    """falls, rises or, unresolved, goes; empty with one size."""
-    if part["advantage_change_first_n"] == part["advantage_change_last_n"]:
-        return ""
-    if part["advantage_change_high"] < 0:
-        return "falls"
-    return "rises" if part["advantage_change_low"] > 0 else "goes"
-
-
-def _headline(subject: str, part: xr.Dataset) -> str:
-    first, last = (int(part[f"advantage_change_{end}_n"]) for end in ("first", "last"))
-    start, end = part.sel(n=first), part.sel(n=last)
-    verb = _verb(part)
-    if not verb:
-        said = f"{subject} is {estimate(end, 'advantage')} at n = {last}; one size shows no trend."
-    else:
-        said = (
-            f"{subject} {verb} from {estimate(start, 'advantage')} at n = {first} "
-            f"to {estimate(end, 'advantage')} at n = {last}"
-        )
-        if np.isnan(part["advantage_change"]):
-            said += "; no replicate has both, so the change is not measured."
-        elif verb == "goes":
-            said += f"; the change, {estimate(part, 'advantage_change')}, is not resolved."
-        else:
-            said += f", a change of {estimate(part, 'advantage_change')}."
-    said += f" {'There' if not verb else f'At n = {last}'} it is {_beside_zero(end)}."
-    if start["advantage_converged"] == 0 or end["advantage_converged"] == 0:
-        said += " Provisional: a run behind these numbers did not converge."
-    return said
-
-
-def _beside_zero(point: xr.Dataset) -> str:
-    if point["advantage_low"] > 0:
-        return "above zero"
-    if point["advantage_high"] < 0:
-        return "below zero: the typical interpolator is the better one"
-    return "not told apart from zero"
-
-
-def estimate(part: xr.Dataset, name: str, digits: int = 3, sign: str = "+") -> str:
-    """A summary as "mean [low, high]", or without an interval as "mean (no error bar)"."""
-    mean, low, high = (float(part[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    if np.isnan(mean):
-        return "–"
-    mean, low, high = (f"{x:{sign}.{digits}f}".replace("-", "−") for x in (mean, low, high))
-    return f"{mean} (no error bar)" if "nan" in low else f"{mean} [{low}, {high}]"
 
 
 def cautions(study: xr.Dataset) -> list[str]:
@@ -102,7 +15,7 @@ def cautions(study: xr.Dataset) -> list[str]:
     runs = int((state != "").sum())
     if bad := int((state == "not converged").sum()):
         said.append(
-            f"{bad} of {_count(runs, 'run')} did not converge. Their partial estimates are drawn "
+            f"{bad} of {counted(runs, 'run')} did not converge. Their partial estimates are drawn "
             "as hollow marks; the table of convergence gives the reasons."
         )
     reference = study["reference"].values
@@ -110,18 +23,18 @@ def cautions(study: xr.Dataset) -> list[str]:
     for name, count in others.items():
         if count:
             said.append(
-                f"In {count} of {_count(int((reference != '').sum()), 'cell')} the typical "
+                f"In {count} of {counted(int((reference != '').sum()), 'cell')} the typical "
                 f"interpolator is that of {name}: {REFERENCES[0]} did not converge there."
             )
     networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
     if fitted < networks:
         said.append(
-            f"{networks - fitted:,} of {_count(networks, 'trained network')} never fitted the "
+            f"{networks - fitted:,} of {counted(networks, 'trained network')} never fitted the "
             "training set; they have no accuracy at A = n and enter no average."
         )
     if censored := int((state == "censored").sum()):
         said.append(
-            f"{_count(censored, 'run')} of Guess & Check had no hit: only the upper end of an "
+            f"{counted(censored, 'run')} of Guess & Check had no hit: only the upper end of an "
             "interval of the log-volume, drawn as a triangle."
         )
     for sampler in study["sampler"].values:
@@ -132,7 +45,7 @@ def cautions(study: xr.Dataset) -> list[str]:
             )
     if below := int((study["slope_side"] == -1).sum()):
         said.append(
-            f"In {_count(below, 'step')} between sizes the log-volume falls too slowly for the "
+            f"In {counted(below, 'step')} between sizes the log-volume falls too slowly for the "
             "accuracy: one of the two is wrong."
         )
     if study.sizes["replicate"] == 1:
@@ -141,10 +54,6 @@ def cautions(study: xr.Dataset) -> list[str]:
             "training subsets."
         )
     return said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _measured(study: xr.Dataset, name: str, **where) -> np.ndarray:
@@ -172,7 +81,7 @@ def _hits_words(study: xr.Dataset, sampler: str) -> str:
     count, least = int(p.count()), float(p.min())
     none = int((p.notnull() & study["log_volume_upper"].sel(sampler=GUESSING).notnull()).sum())
     said = (
-        f"{_count(count, 'run')} of {style(GUESSING).label}, {none} of them without a hit, have "
+        f"{counted(count, 'run')} of {style(GUESSING).label}, {none} of them without a hit, have "
         f"p-values of {least:.2g} or more"
     )
     if _contradicted(study, sampler):
@@ -196,8 +105,8 @@ def slope_agreement(study: xr.Dataset) -> str:
     large, small = (_measured(study, f"slope_{way}") for way in ("too_large", "too_small"))
     between, above, below = (int((side == where).sum()) for where in (0, 1, -1))
     return (
-        f"Of {_count(side.size, 'step')}, {between} between the points at the two ends within 95 % "
-        f"intervals, {above} above both, and {below} below both, which would be a contradiction. "
+        f"Of {counted(side.size, 'step')}, {between} between the points at the two ends within "
+        f"95 % intervals, {above} above both, and {below} below both, which would be a contradiction. "
         f"Detectable error: it takes {_range(large)} nats more of ln V at the larger n to find a "
         f"step below, and {_range(small)} nats less to find it above."
     )

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import xarray as xr
 
-from volumetry.report import findings, offline
+from volumetry.report import answer, findings, offline
 from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_chart
+from volumetry.report.numbers import estimate
 from volumetry.report.style import style
 from volumetry.results.views import cases, status
 
@@ -41,7 +42,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         "page.html.j2",
         charts,
         scope=_scope(study),
-        headlines=findings.headlines(study),
+        headlines=answer.headlines(study),
         cautions=findings.cautions(study),
         intervals=INTERVALS,
         numbers=_numbers(study),
@@ -104,8 +105,7 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
         (
             *place,
             *(
-                findings.estimate(part, name, digits, sign)
-                + " *" * bool(part[f"{name}_converged"] == 0)
+                estimate(part, name, digits, sign) + " *" * bool(part[f"{name}_converged"] == 0)
                 for name, digits, sign in columns
             ),
         )

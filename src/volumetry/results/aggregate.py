@@ -7,7 +7,9 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)
     advantage                             (dataset, architecture, n, sampler)
-    advantage_change                      (dataset, architecture, sampler)
+    advantage_by                          (dataset, architecture, n, sampler, protocol, scale)
+    advantage_trend                       (dataset, architecture, sampler, protocol, scale)
+    advantage_after_fit                   (dataset, architecture, n, sampler, epochs_after_fit)
     log_volume_slope_mean, minus_log_accuracy_mean    (dataset, architecture, n)
     slope_above_first, slope_above_last               (dataset, architecture, n)
     error_bound, gibbs_error                          (dataset, architecture, n)
@@ -22,6 +24,11 @@ Checks of the study against itself, one a cell unless said otherwise:
     slope_side            (dataset, architecture, n): where -d ln V/dn lies between the -ln Qr of
                           its two ends (0), below both (-1, a contradiction) or above both (1)
     slope_too_large, slope_too_small    the errors of ln V that slope_side would notice, nats
+
+Of trained networks: ``network_accuracy`` (.., network, protocol) and ``network_rank``, the fraction
+of the interpolators that do better; ``accuracy_at`` (.., protocol) and ``accuracy_after_fit``
+(.., epochs_after_fit), means over the networks of a run. Of the reference: ``interpolators_above``
+(.., accuracy), how its interpolators are distributed.
 
 With joint: ``tail_log_volume`` of the networks of each trained sampler, and over ``accuracy``
 ``log_p_given_fit``, the distribution of the interpolators.
@@ -41,6 +48,8 @@ import xarray as xr
 
 from volumetry.errors import DataError
 from volumetry.estimate.confidence import clopper_pearson
+from volumetry.results.networks import add_interpolators, add_networks
+from volumetry.results.reference import choose_reference
 from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
 from volumetry.results.summaries import summarise
 from volumetry.study.registry import METHODS
@@ -53,7 +62,7 @@ _COORDINATES = {
     "sampler": "method that finds networks fitting the training set",
 }
 _NOT_GATHERED = {*DIMS, *CELL_VARIABLES, "verdict", "seed", "layers", "n_weights", "label_noise"}
-_NOT_GATHERED |= {"title", "Conventions", "n_classes", "n_test", "_joint"}
+_NOT_GATHERED |= {"title", "Conventions", "n_classes", "n_test", "_joint", "_networks", "_scores"}
 """Attributes of a run that become variables of the study, or that the study has of its own."""
 
 
@@ -143,8 +152,11 @@ def combine(
     name = "fraction of training labels redrawn at random"
     spread("label_noise", ["dataset"], np.nan, float, long_name=name, units="1")
 
+    spread("n_test", ["dataset"], np.nan, float, long_name="test examples N", units="1")
     _add_joint(study, runs, place)
-    summarise(study)
+    add_networks(study, runs, place)
+    choose_reference(study)
+    add_interpolators(study, runs)
     study.attrs = {
         "title": "Volumetry study: trained networks against the typical interpolator",
         "Conventions": "CF-1.11",
@@ -153,6 +165,7 @@ def combine(
         **_provenance(runs),
         **(attributes or {}),
     }
+    summarise(study)
     return study
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from volumetry.errors import DataError
+from volumetry.methods.result import SELECTIONS
 
 DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
 """What tells a run apart from all others, and the dimensions of a study."""
@@ -62,6 +63,10 @@ def read_run(path: str | os.PathLike) -> dict:
             if "fitted" in found:
                 fitted = found["fitted"][...]
                 run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
+            if "test_accuracy_after_fit" in found:
+                run["_networks"] = _read_networks(found)
+            if scores := _read_scores(found):
+                run["_scores"] = scores
     except (OSError, ValueError, RuntimeError, LookupError) as error:
         raise DataError(
             f"{path}: cannot be read as the file of a run ({error}); delete it and run again"
@@ -76,6 +81,36 @@ def read_run(path: str | os.PathLike) -> dict:
 def _shared(value):
     """Text as one object for all runs: most of what they say is the same, and it may be long."""
     return sys.intern(value) if isinstance(value, str) else value
+
+
+def _read_networks(file: Mapping[str, netCDF4.Variable]) -> dict:
+    """Test accuracies of trained networks: over (network, selection) and, on the way after the
+    first fit, over (network, epochs)."""
+    return {
+        "accuracy": np.stack([file[f"test_accuracy_{each}"][...] for each in SELECTIONS], axis=1),
+        "epochs": file["epochs_after_fit"][...],
+        "after_fit": file["test_accuracy_after_fit"][...],
+    }
+
+
+def _read_scores(file: Mapping[str, netCDF4.Variable]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Test scores (correct examples, ascending) that interpolators were seen with, and the fraction
+    of each, of a sampler that reached A = n."""
+    if "log_volume" not in file or not np.isfinite(file["log_volume"][...]):
+        return None
+    if "score_shares" in file:
+        shares = file["score_shares"][...]
+    elif "test_counts" in file:
+        shares = file["test_counts"][...].astype(float)
+    elif "log_g_joint" in file:
+        at_goal = file["log_g_joint"][...][-1]
+        shares = np.exp(at_goal - at_goal.max())
+    else:
+        return None
+    scores = np.flatnonzero(shares > 0)
+    if not scores.size:
+        return None
+    return scores, (shares[scores] / shares[scores].sum())
 
 
 def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:

@@ -6,6 +6,7 @@ Arrays are xarray DataArrays; ``replicate`` is the dimension of independent repe
 import numpy as np
 import xarray as xr
 from scipy import stats
+from scipy.special import expit, logit
 
 from volumetry.estimate.confidence import CONFIDENCE, TAIL
 
@@ -36,6 +37,79 @@ def replicate_interval(values: xr.DataArray, stderr: xr.DataArray, df: xr.DataAr
     return xr.Dataset(
         {"mean": mean, "low": mean - half, "high": mean + half, "replicates": count.astype(float)}
     )
+
+
+def within(interval: xr.Dataset, low: float, high: float) -> xr.Dataset:
+    """An interval that does not leave the range of what it is about.
+
+    With u the place of the mean in that range, from 0 to 1, its half-width becomes one of logit u,
+    whose derivative is 1 / (u (1 - u)): nearly the same in the middle, lopsided near an end. A mean
+    at an end has no logit; its interval is cut off there.
+
+    Args:
+        interval: as ``replicate_interval`` returns it.
+        low, high: the range, in the units of the values.
+    """
+    mean, half = interval["mean"], interval["high"] - interval["mean"]
+    place = (mean - low) / (high - low)
+    inside = (place > 0) & (place < 1)
+    place = place.where(inside, 0.5)
+    spread = half / (high - low) / (place * (1 - place))
+    ends = {
+        end: low + (high - low) * expit(logit(place) + sign * spread)
+        for end, sign in (("low", -1), ("high", 1))
+    }
+    return interval.assign(
+        {end: value.where(inside, interval[end].clip(low, high)) for end, value in ends.items()}
+    )
+
+
+def trend(
+    values: xr.DataArray, stderr: xr.DataArray, df: xr.DataArray, converged: xr.DataArray
+) -> xr.Dataset:
+    """Slope of values against ln n by least squares, one for each replicate, over all its sizes.
+
+    Args:
+        values: dimensions with ``n`` and ``replicate``; NaN at sizes that do not take part.
+        stderr, df: the error of each and its degrees of freedom; those of a slope are Welch's.
+        converged: 1 or 0, same dimensions.
+
+    Returns:
+        Without ``n``: ``slope`` (units of ``values`` for each factor e in n; NaN with fewer than
+        two sizes), ``stderr``, ``df``, ``converged`` (1 if all that take part are); without
+        ``replicate``, too: ``first`` and ``last``, the smallest and the largest size.
+    """
+    there = values.notnull()
+    there &= there.sum("n") > 1
+    place = np.log(values["n"]).where(there)
+    place -= place.mean("n")
+    share = place / (place**2).sum("n")
+    known = there.any("n")
+    variance = ((share * stderr) ** 2).where(there)
+    unknown = (there & stderr.isnull()).any("n")
+    total = variance.sum("n").where(known & ~unknown)
+    uncertain = (variance**2 / df).sum("n").where(known & ~unknown)
+    sizes = values["n"].where(there.any("replicate"))
+    return xr.Dataset(
+        {
+            "slope": (share * values).sum("n").where(known),
+            "stderr": np.sqrt(total),
+            "df": (total**2 / uncertain.where(uncertain > 0)).where(uncertain != 0, np.inf),
+            "converged": converged.where(there).min("n"),
+            "first": sizes.min("n"),
+            "last": sizes.max("n"),
+        }
+    )
+
+
+def log_error(accuracy, stderr, tests):
+    """ln of the fraction that is wrong, of ``tests`` examples, and its standard error.
+
+    A network that is right on all of them has an error below 1 / N, not none: half an example is
+    added to both sides, ln[(N (1 - Q) + 1/2) / (N + 1)], whatever Q.
+    """
+    error = (tests * (1 - accuracy) + 0.5) / (tests + 1)
+    return np.log(error), stderr * tests / (tests + 1) / error
 
 
 def difference(a, b, stderr_a, stderr_b, df_a, df_b):

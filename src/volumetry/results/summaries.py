@@ -1,7 +1,8 @@
 """What a study says of itself: summaries over replicates, and checks of one result by another.
 
-``summarise`` adds to an aggregated study all variables that are computed from those of its runs;
-the module ``aggregate`` lists them. Each function here answers one question.
+``summarise`` adds to an aggregated study the variables that are computed from those of its runs;
+the module ``aggregate`` lists them, and ``advantage`` has those of the question itself. Each
+function here answers one question.
 """
 
 from itertools import combinations
@@ -11,93 +12,32 @@ import xarray as xr
 
 from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
-from volumetry.results.reference import (
-    choose_reference,
-    compare,
-    disagreement,
-    of_reference,
-    only,
-)
+from volumetry.results.advantage import add_advantage
+from volumetry.results.reference import disagreement, of_reference, only
 from volumetry.results.roles import GUESSING, MEASURING
+from volumetry.results.variables import put, put_mean
 
 
 def summarise(study: xr.Dataset) -> None:
     """Add the means over replicates, the differences and the checks to ``study``."""
-    choose_reference(study)
     _add_means(study)
-    _add_advantage(study)
+    add_advantage(study)
     _add_slope(study)
     _add_checks(study)
     _add_bound(study)
 
 
-def _put(
-    study: xr.Dataset, name: str, values: xr.DataArray, long_name: str, units: str = "1"
-) -> None:
-    study[name] = values.assign_attrs(long_name=long_name, units=units)
-
-
-def _put_mean(
-    study: xr.Dataset,
-    name: str,
-    values: xr.DataArray,
-    stderr: xr.DataArray,
-    df: xr.DataArray,
-    converged: xr.DataArray,
-    quantity: str,
-    units: str = "1",
-) -> None:
-    """The mean over replicates with its interval, and on how many and how good runs it rests."""
-    interval = statistics.replicate_interval(values, stderr, df)
-    _put(study, name, interval["mean"], f"{quantity}, mean over replicates", units)
-    for end, words in (("low", "lower"), ("high", "upper")):
-        about = f"{quantity}, {words} end of the 95 % interval"
-        _put(study, f"{name}_{end}", interval[end], about, units)
-    entered = interval["replicates"]
-    _put(study, f"{name}_replicates", entered, f"{quantity}, replicates that enter")
-    flag = converged.min("replicate").where(entered > 0)
-    about = f"{quantity}, 1 if every run it is made of converged, else 0"
-    _put(study, f"{name}_converged", flag, about)
-
-
 def _add_means(study: xr.Dataset) -> None:
     """How accurate is each sampler, and how large is the volume?"""
     censored = study["log_volume_upper"].notnull().any("replicate")
-    for name, quantity, units in (
-        ("test_accuracy", "test accuracy at A = n", "1"),
-        ("log_volume", "log-volume", "nat"),
+    for name, quantity, units, bounds in (
+        ("test_accuracy", "test accuracy at A = n", "1", (0, 1)),
+        ("log_volume", "log-volume", "nat", None),
     ):
         value = study[name].where(~censored) if name == "log_volume" else study[name]
         errors = study[f"{name}_stderr"], study[f"{name}_df"]
-        _put_mean(study, f"{name}_mean", value, *errors, study["converged"], quantity, units)
-
-
-def _add_advantage(study: xr.Dataset) -> None:
-    """How much better than a random interpolator is each sampler, and how does that change?"""
-    random = of_reference(study)
-    quantity = "advantage: test accuracy over that of the reference, paired by replicate"
-    advantage, stderr, df = compare(study, random, "test_accuracy")
-    advantage = advantage.where(study["sampler"] != study["reference"])
-    converged = np.minimum(study["converged"], random["converged"])
-    _put(study, "advantage_replicate", advantage, quantity)
-    known = stderr.where(advantage.notnull())
-    _put(study, "advantage_replicate_stderr", known, f"error of {quantity}")
-    _put_mean(study, "advantage", advantage, stderr, df, converged, quantity)
-
-    sizes = study["n"].where(study["advantage"].notnull())
-    first, last = sizes.min("n"), sizes.max("n")
-
-    def at(size: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
-        return values.where((study["n"] == size) & (first < last)).sum("n", min_count=1)
-
-    change, stderr, df = statistics.difference(
-        *(at(size, values) for values in (advantage, stderr, df) for size in (last, first))
-    )
-    _put(study, "advantage_change_first_n", first, "smallest n with an advantage")
-    _put(study, "advantage_change_last_n", last, "largest n with an advantage")
-    converged = np.minimum(at(first, converged), at(last, converged))
-    quantity = "advantage at the largest n minus that at the smallest"
-    _put_mean(study, "advantage_change", change, stderr, df, converged, quantity)
+        rest = study["converged"], quantity, units, bounds
+        put_mean(study, f"{name}_mean", value, *errors, *rest)
 
 
 def _add_slope(study: xr.Dataset) -> None:
@@ -108,18 +48,18 @@ def _add_slope(study: xr.Dataset) -> None:
     slope = statistics.log_volume_slope(random["log_volume"], *errors, random["converged"])
     value, stderr = slope["slope"], slope["stderr"]
     rest = slope["df"], slope["converged"]
-    _put(study, "log_volume_slope", value, quantity, "nat")
-    _put(study, "log_volume_slope_stderr", stderr, f"standard error of {quantity}", "nat")
+    put(study, "log_volume_slope", value, quantity, "nat")
+    put(study, "log_volume_slope_stderr", stderr, f"standard error of {quantity}", "nat")
     start = "the smaller n of log_volume_slope"
-    _put(study, "log_volume_slope_start", slope["start"], start)
-    _put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, "nat")
+    put(study, "log_volume_slope_start", slope["start"], start)
+    put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, "nat")
 
     quantity = "-ln of the test accuracy of the reference"
     value, stderr = statistics.minus_log(random["test_accuracy"], random["test_accuracy_stderr"])
     rest = random["test_accuracy_df"], random["converged"]
-    _put(study, "minus_log_accuracy", value, quantity, "nat")
-    _put(study, "minus_log_accuracy_stderr", stderr, f"standard error of {quantity}", "nat")
-    _put_mean(study, "minus_log_accuracy_mean", value, stderr, *rest, quantity, "nat")
+    put(study, "minus_log_accuracy", value, quantity, "nat")
+    put(study, "minus_log_accuracy_stderr", stderr, f"standard error of {quantity}", "nat")
+    put_mean(study, "minus_log_accuracy_mean", value, stderr, *rest, quantity, "nat")
     _add_slope_side(study, slope, value)
 
 
@@ -136,15 +76,15 @@ def _add_slope_side(study: xr.Dataset, slope: xr.Dataset, minus_log: xr.DataArra
         name, quantity = f"slope_above_{end}", f"-d ln V/dn less -ln Qr at {words}"
         above = (slope["slope"] - value).where(slope["start"] > 0)
         rest = unknown, unknown, slope["converged"]
-        _put_mean(study, name, above, *rest, f"{quantity}, paired by replicate", "nat")
+        put_mean(study, name, above, *rest, f"{quantity}, paired by replicate", "nat")
         ends = {which: study[f"{name}_{which}"] for which in ("low", "high")}
         intervals.append(xr.Dataset(ends))
     found = consistency.slope_side(*intervals, slope["n"] - slope["start"])
     about = "-d ln V/dn beside the -ln Qr of its ends: 0 between, -1 below, 1 above both"
-    _put(study, "slope_side", found["side"], about)
+    put(study, "slope_side", found["side"], about)
     for way in ("too_large", "too_small"):
         about = f"error of ln V, {way.replace('_', ' ')}, that slope_side would notice"
-        _put(study, f"slope_{way}", found[way], about, "nat")
+        put(study, f"slope_{way}", found[way], about, "nat")
 
 
 def _add_checks(study: xr.Dataset) -> None:
@@ -161,7 +101,7 @@ def _add_checks(study: xr.Dataset) -> None:
         scores = [disagreement(study, pair, variable) for pair in pairs]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
-            _put(study, name, scores, f"difference of two {quantity}, as a normal score")
+            put(study, name, scores, f"difference of two {quantity}, as a normal score")
     guesses = only(study, GUESSING)
     p = xr.apply_ufunc(
         np.vectorize(consistency.hits_p_value, otypes=[float]),
@@ -171,7 +111,7 @@ def _add_checks(study: xr.Dataset) -> None:
     )
     p = p.where(study["sampler"].isin(MEASURING)).transpose(*study["log_volume"].dims)
     about = f"probability that {GUESSING} is as unlikely or more under this log-volume"
-    _put(study, "hits_p", p, about)
+    put(study, "hits_p", p, about)
 
 
 def _add_bound(study: xr.Dataset) -> None:
@@ -184,8 +124,8 @@ def _add_bound(study: xr.Dataset) -> None:
     bound = statistics.gibbs_error_bound(random["log_volume"], study["n"])
     stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]
     quantity = f"upper bound ({CONFIDENCE:.0%}) on the error of the random interpolator"
-    _put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)
+    put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)
     error = 1 - (1 - noise) * random["test_accuracy"] - noise / classes
     stderr, df = (1 - noise) * random["test_accuracy_stderr"], random["test_accuracy_df"]
     quantity = "error of the random interpolator on labels as noisy as those of the training set"
-    _put_mean(study, "gibbs_error", error, stderr, df, random["converged"], quantity)
+    put_mean(study, "gibbs_error", error, stderr, df, random["converged"], quantity)

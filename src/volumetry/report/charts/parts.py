@@ -10,7 +10,7 @@ import xarray as xr
 from volumetry.report.style import Series, style
 from volumetry.report.theme import themed
 from volumetry.results.views import cases
-from volumetry.study.palette import INK
+from volumetry.study.palette import INK, ORDERED
 from volumetry.study.registry import Method
 
 
@@ -87,6 +87,20 @@ def legend(field: str, styles: Sequence[Method | Series]) -> dict[str, alt.Color
     }
 
 
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left")
+
+
+def by_size(sizes: Sequence[int], stops: Sequence[str] = ORDERED) -> list[Series]:
+    """A label, colour and shape for each n, from the first colour of ``stops`` to the last."""
+    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops])
+    places = np.linspace(0, len(stops) - 1, max(2, len(sizes)))
+    mixed = [np.interp(places, np.arange(len(stops)), channel).round() for channel in rgb.T]
+    return [
+        Series(f"n = {n}", "#" + "".join(f"{int(c[i]):02x}" for c in mixed), _SHAPES[i % 7])
+        for i, n in enumerate(sizes)
+    ]
+
+
 def tooltips(value: str, number: str) -> list[alt.Tooltip]:
     """What the pointer shows: ``value`` names the number, ``number`` formats it."""
     return [
@@ -135,14 +149,16 @@ def dashed() -> dict:
     return alt.condition("datum.converged", alt.value([]), alt.value([5, 4]))
 
 
-def arrange(titled: list[tuple[str, alt.LayerChart]], otherwise: str) -> alt.TopLevelMixin:
+def arrange(
+    titled: list[tuple[str | list[str], alt.LayerChart]], otherwise: str, height: int = 320
+) -> alt.TopLevelMixin:
     """Panels side by side in two columns under one legend, or the sentence ``otherwise``."""
     if not titled:
         text = alt.Chart(pd.DataFrame({"text": [otherwise]}), width=640, height=40)
         mark = text.mark_text(align="left", fontSize=15, color=INK)
         return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
     width = 640 if len(titled) == 1 else 400
-    sized = [chart.properties(width=width, height=320, title=title) for title, chart in titled]
+    sized = [chart.properties(width=width, height=height, title=title) for title, chart in titled]
     return themed(
         alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
     )

@@ -1,0 +1,54 @@
+"""Slope of the advantage against ln n, at every protocol and on every scale, with its interval."""
+
+import altair as alt
+import pandas as pd
+import xarray as xr
+
+from volumetry.report.answer import PROTOCOL_NAMES, SCALE_NAMES
+from volumetry.report.charts import parts
+from volumetry.report.style import style
+from volumetry.results.roles import TRAINED
+from volumetry.study.palette import INK
+
+_UNITS = {
+    "accuracy": "fraction",
+    "log_error": "nats of error ratio",
+    "rareness": "nats",
+}
+
+
+def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+    """Draw the chart: a panel for each scale of each case, for the scales differ in their units."""
+    otherwise = "No trend of the advantage: it takes trained networks and a reference at two sizes."
+    if "advantage_trend" not in study:
+        return parts.arrange([], otherwise)
+    trained = study.sel(sampler=[s for s in study["sampler"].values if s in TRAINED])
+    legend = parts.legend("label", [style(s) for s in trained["sampler"].values])
+    names = list(PROTOCOL_NAMES.values())
+    charts = []
+    for title, part in parts.panels(trained, "advantage_trend"):
+        for scale in part["scale"].values:
+            rows = parts.summary_table(part.sel(scale=scale, drop=True), "advantage_trend")
+            if rows.empty:
+                continue
+            rows["protocol"] = rows["protocol"].map(PROTOCOL_NAMES)
+            x = alt.X(
+                "value:Q",
+                title=f"Slope per factor e in n ({_UNITS[scale]})",
+                scale=alt.Scale(
+                    domain=parts.span(rows[["value", "low", "high"]], include=[0]), nice=False
+                ),
+                axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
+            )
+            y = alt.Y("protocol:N", title=None, scale=alt.Scale(domain=names))
+            offset = alt.YOffset("label:N", scale=alt.Scale(paddingOuter=0.4))
+            zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(x=x)
+            base = alt.Chart(rows).encode(y=y, yOffset=offset, color=legend["color"])
+            low, high = x.copy(), "high:Q"
+            low.shorthand = "low:Q"
+            tooltip = [alt.Tooltip("protocol:N"), *parts.tooltips("slope", "+.4f")[1:]]
+            bars = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(x=low, x2=high)
+            marks = parts.points(base.encode(x=x, shape=legend["shape"], tooltip=tooltip))
+            about = [title, SCALE_NAMES[scale]]
+            charts.append((about, alt.layer(zero, bars, *marks)))
+    return parts.arrange(charts, otherwise, height=150)

@@ -1,0 +1,121 @@
+"""The advantage of training over the typical interpolator, on every scale and at every protocol.
+
+A claim about the advantage depends on both. The *protocol* says which state of a trained network
+counts (``methods.result.SELECTIONS``). The *scale* says how accuracies are compared, Qs of the
+trained networks with Qr of the interpolators:
+
+- ``accuracy``: Qs - Qr. It shrinks by saturation alone where both come close to 1.
+- ``log_error``: ln[(1 - Qr) / (1 - Qs)]: by what factor training errs less often.
+- ``rareness``: -ln Pr[Q >= Qs | A = n], nats: how rare networks as accurate as the trained ones are
+  among all fits. It needs ``joint``, and is known at the protocol that a study selects by.
+"""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from volumetry.results import statistics
+from volumetry.results.reference import compare, of_reference, only
+from volumetry.results.roles import JOINT
+from volumetry.results.variables import put, put_mean
+
+SCALES = {
+    "accuracy": "test accuracy of trained networks minus that of the reference",
+    "log_error": "ln of the error of the reference over that of trained networks",
+    "rareness": "-ln of the fraction of fits that are as accurate as trained networks, nats",
+}
+
+_PROTOCOLS = "selection"
+
+
+def add_advantage(study: xr.Dataset) -> None:
+    """How much better than a random interpolator is each sampler, and how does that change?"""
+    random = of_reference(study)
+    _add_reported(study, random)
+    if "accuracy_at" in study:
+        _add_selection(study)
+        _add_readings(study, random)
+        _add_after_fit(study, random)
+
+
+def _add_reported(study: xr.Dataset, random: xr.Dataset) -> None:
+    """The difference of accuracies at the protocol that each sampler was asked for."""
+    quantity = "advantage: test accuracy over that of the reference, paired by replicate"
+    advantage, stderr, df = compare(study, random, "test_accuracy")
+    advantage = advantage.where(study["sampler"] != study["reference"])
+    converged = np.minimum(study["converged"], random["converged"])
+    put(study, "advantage_replicate", advantage, quantity)
+    known = stderr.where(advantage.notnull())
+    put(study, "advantage_replicate_stderr", known, f"error of {quantity}")
+    put_mean(study, "advantage", advantage, stderr, df, converged, quantity, bounds=(-1, 1))
+
+
+def _add_selection(study: xr.Dataset) -> None:
+    """Which protocol each sampler was asked for; empty for one that trains no networks."""
+    given = json.loads(study.attrs.get("parameters", "{}"))
+    asked = [given.get(sampler, [{}])[0].get(_PROTOCOLS, "") for sampler in study["sampler"].values]
+    about = {"long_name": "protocol of test_accuracy and advantage"}
+    study["reported_protocol"] = "sampler", np.array(asked, object), about
+
+
+def _add_readings(study: xr.Dataset, random: xr.Dataset) -> None:
+    """The advantage at every protocol on every scale, and its slope against ln n."""
+    converged = np.minimum(study["converged"], random["converged"])
+    values, stderr, df = (
+        xr.concat(parts, dim=xr.Variable("scale", list(SCALES)))
+        for parts in zip(*(_on_scale(study, random, scale) for scale in SCALES))
+    )
+    about = "; ".join(f"{scale}: {meaning}" for scale, meaning in SCALES.items())
+    study["scale"] = "scale", list(SCALES), {"long_name": about}
+    quantity = "advantage by protocol and scale, paired by replicate"
+    flags = converged.where(values.notnull())
+    put_mean(study, "advantage_by", values, stderr, df, flags, quantity)
+    slope = statistics.trend(values, stderr, df, flags)
+    rest = slope["stderr"], slope["df"], slope["converged"]
+    quantity = "slope of the advantage against ln n, by protocol and scale, paired by replicate"
+    put_mean(study, "advantage_trend", slope["slope"], *rest, quantity)
+    for end in ("first", "last"):
+        about = f"{end} n of advantage_trend"
+        put(study, f"advantage_trend_{end}_n", slope[end], about)
+
+
+def _on_scale(study: xr.Dataset, random: xr.Dataset, scale: str) -> tuple[xr.DataArray, ...]:
+    """Advantage, its error and the degrees of freedom of that: a cell and protocol each."""
+    mine = [study[f"accuracy_at{part}"] for part in ("", "_stderr", "_df")]
+    theirs = [random[f"test_accuracy{part}"] for part in ("", "_stderr", "_df")]
+    if scale == "rareness":
+        if "tail_log_volume" not in study:
+            unknown = xr.full_like(mine[0], np.nan)
+            return unknown, unknown, unknown
+        asked = study["protocol"] == study["reported_protocol"]
+        tail = -study["tail_log_volume"].where(asked)
+        return (
+            tail.transpose(*mine[0].dims),
+            study["tail_log_volume_stderr"].where(tail.notnull()).transpose(*mine[0].dims),
+            only(study, JOINT)["log_volume_df"].where(tail.notnull()).transpose(*mine[0].dims),
+        )
+    if scale == "log_error":
+        # The smaller error is the better one: the sides change places.
+        mine[:2], theirs[:2] = (
+            statistics.log_error(*each[:2], study["n_test"]) for each in (theirs, mine)
+        )
+        mine[2], theirs[2] = theirs[2], mine[2]
+    pairs = [each for pair in zip(mine, theirs) for each in pair]
+    dims = study["accuracy_at"].dims
+    return tuple(each.transpose(*dims) for each in statistics.difference(*pairs))
+
+
+def _add_after_fit(study: xr.Dataset, random: xr.Dataset) -> None:
+    """What the epochs after the first fit add."""
+    mine = [study["accuracy_after_fit"], study["accuracy_after_fit_stderr"]]
+    theirs = [random[f"test_accuracy{part}"] for part in ("", "_stderr", "_df")]
+    df = (study["n_fitted"] - 1).where(mine[0].notnull())
+    pairs = [each for pair in zip([*mine, df], theirs) for each in pair]
+    advantage, stderr, df = statistics.difference(*pairs)
+    converged = np.minimum(study["converged"], random["converged"]).where(advantage.notnull())
+    quantity = "advantage so many epochs after the first fit of a network, paired by replicate"
+    bounds = (-1.0, 1.0)
+    put_mean(
+        study, "advantage_after_fit", advantage, stderr, df, converged, quantity, bounds=bounds
+    )
