@@ -156,7 +156,7 @@ def grubbs_p_value(values: np.ndarray) -> float:
     if count < 3 or not spread > 0:
         return np.nan
     farthest = np.abs(values - values.mean()).max() / spread
-    room = max((count - 1) ** 2 / count - farthest**2, np.finfo(float).tiny)
+    room = max((count - 1) ** 2 / count - farthest**2, np.finfo(float).eps)
     t = farthest * np.sqrt((count - 2) / room)
     return float(min(1.0, 2 * count * stats.t.sf(t, count - 2)))
 

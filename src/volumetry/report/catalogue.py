@@ -53,8 +53,8 @@ CHARTS: dict[str, Chart] = {
             "bar crosses zero it is not resolved. The protocol says which state of a trained "
             "network counts: the first that fits, the last that fits, or the one with the best "
             "validation accuracy. A difference of accuracies shrinks by saturation alone where "
-            "both come close to 1; the log error ratio ln[(1 − Qr)/(1 − Qs)] does not, and neither does "
-            "how rare so accurate a network is among all fits.",
+            "both come close to 1; the log error ratio ln[(1 − Qr)/(1 − Qs)] does not, and neither "
+            "does how rare so accurate a network is among all fits.",
             needs=TRAINED,
         ),
         Chart(

@@ -106,9 +106,9 @@ def slope_agreement(study: xr.Dataset) -> str:
     between, above, below = (int((side == where).sum()) for where in (0, 1, -1))
     return (
         f"Of {counted(side.size, 'step')}, {between} between the points at the two ends within "
-        f"95 % intervals, {above} above both, and {below} below both, which would be a contradiction. "
-        f"Detectable error: it takes {_range(large)} nats more of ln V at the larger n to find a "
-        f"step below, and {_range(small)} nats less to find it above."
+        f"95 % intervals, {above} above both, and {below} below both, which would be a "
+        f"contradiction. Detectable error: it takes {_range(large)} nats more of ln V "
+        f"at the larger n to find a step below, and {_range(small)} nats less to find it above."
     )
 
 
