@@ -19,12 +19,12 @@ def cautions(study: xr.Dataset) -> list[str]:
             "as hollow marks; the table of convergence gives the reasons."
         )
     reference = study["reference"].values
-    others = {name: int((reference == name).sum()) for name in REFERENCES[1:]}
-    for name, count in others.items():
-        if count:
+    first, *others = [name for name in REFERENCES if name in study["sampler"].values] or [""]
+    for name in others:
+        if count := int((reference == name).sum()):
             said.append(
                 f"In {count} of {counted(int((reference != '').sum()), 'cell')} the typical "
-                f"interpolator is that of {name}: {REFERENCES[0]} did not converge there."
+                f"interpolator is that of {name}: {first} did not converge there."
             )
     networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
     if fitted < networks:
