@@ -68,11 +68,10 @@ CHARTS: dict[str, Chart] = {
         Chart(
             name="interpolators",
             title="Where trained networks stand among all that fit",
-            caption="For each accuracy q, the fraction of the sampled interpolators that do at "
-            "least as well on the test set (lines, a replicate each), and every trained network at "
-            "the height of the fraction that does better than it. Networks drawn at random would "
-            "be spread evenly over all heights; at the bottom stand those better than nearly every "
-            "interpolator.",
+            caption="Test accuracy of the sampled interpolators, of all replicates together "
+            "(black: half of them in the thick bar, 95 % in the thin one, the median marked), and "
+            "of every trained network (marks) at the protocol that the study reports. Marks inside the bar "
+            "are no better than a random fit would be.",
             needs=REFERENCES,
         ),
         Chart(

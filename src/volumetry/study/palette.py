@@ -7,5 +7,5 @@ INK, GREY, BLUE, ORANGE = "#222222", "#767676", "#0072B2", "#E69F00"
 VERMILION, GREEN, PINK = "#D55E00", "#009E73", "#CC79A7"
 BROWN = "#7A5C2E"
 
-ORDERED = ("#C98A1B", "#B0435A", "#2B1C5A")
-"""From the smallest to the largest of a few sizes: darker and darker, told apart in grey, too."""
+ORDERED = ("#B8860B", "#CC4C6E", "#6F57C4")
+"""From the smallest to the largest of a few sizes: darker, and legible on white and on black."""

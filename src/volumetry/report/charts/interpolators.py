@@ -1,6 +1,7 @@
 """How the test accuracy of interpolators is distributed, and where trained networks lie in it."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -8,68 +9,96 @@ from volumetry.report.charts import parts
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
 from volumetry.results.views import cases
-from volumetry.study.palette import GREY, INK
+from volumetry.study.palette import INK
+
+_TYPICAL = parts.Series("interpolators", INK, "circle")
+_QUANTILES = {"low": 0.025, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "high": 0.975}
 
 
 def draw(study: xr.Dataset) -> alt.TopLevelMixin:
-    """Draw the chart: Pr[Q >= q | A = n] against q, a line for each n, a mark for each network."""
+    """Draw the chart: for each n a bar of the interpolators, and a mark for each network."""
     otherwise = "No distribution of the accuracy: the study has no reference that reached A = n."
     if "interpolators_above" not in study:
         return parts.arrange([], otherwise)
     trained = [s for s in study["sampler"].values if s in TRAINED]
-    sizes = sorted(int(n) for n in study["n"].values)
-    legend = parts.legend("label", [*map(style, trained), *parts.by_size(sizes, (GREY, INK))])
-    x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
-    y = alt.Y(
-        "above:Q",
-        title="Fraction of interpolators with Q ≥ q",
-        scale=alt.Scale(domain=[0, 1], nice=False),
-    )
-    charts = []
+    legend = parts.legend("label", [_TYPICAL, *map(style, trained)])
+    charts, most = [], 1
     for dataset, architecture, part in cases(study):
-        curves = _curves(part)
-        if curves.empty:
+        bars, points = _bars(part), _networks(part, trained)
+        if bars.empty:
             continue
-        line = (
-            alt.Chart(curves)
-            .mark_line(strokeWidth=1.6)
+        sizes = [f"n = {n}" for n in sorted(bars["n"])]
+        most = max(most, len(sizes))
+        limits = parts.span(bars[["low", "high"]], points["accuracy"])
+        x = alt.X(
+            "median:Q",
+            title="Test accuracy",
+            scale=alt.Scale(domain=[max(limits[0], 0), min(limits[1], 1)], nice=False),
+        )
+        place = {
+            "y": alt.Y("size:N", title=None, sort=sizes, scale=alt.Scale(domain=sizes)),
+            "yOffset": alt.YOffset(
+                "label:N",
+                scale=alt.Scale(
+                    domain=[_TYPICAL.label, *(style(s).label for s in trained)], paddingOuter=0.5
+                ),
+            ),
+            "color": legend["color"],
+        }
+        tooltip = ["n:Q", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in _QUANTILES)]
+        bar = alt.Chart(bars).encode(**place, tooltip=tooltip)
+        thin = bar.mark_rule(strokeWidth=1.5).encode(x=_at(x, "low"), x2="high")
+        thick = bar.mark_rule(strokeWidth=7, opacity=0.45).encode(
+            x=_at(x, "quarter"), x2="three_quarters"
+        )
+        middle = parts.points(bar.encode(x=x))
+        marks = (
+            alt.Chart(points)
+            .mark_point(filled=True, size=45, opacity=0.75)
             .encode(
-                x=x,
-                y=y,
-                color=legend["color"],
-                detail="replicate:N",
-                strokeDash=parts.dashed(),
-                tooltip=["n:Q", "replicate:N", "accuracy:Q", "above:Q", "converged:N"],
+                **place,
+                x=_at(x, "accuracy"),
+                shape=legend["shape"],
+                tooltip=[
+                    "n:Q",
+                    "label:N",
+                    "replicate:N",
+                    "network:N",
+                    alt.Tooltip("accuracy:Q", format=".3f"),
+                    alt.Tooltip("rank:Q", title="interpolators that do better", format=".1%"),
+                ],
             )
         )
-        points = alt.Chart(_networks(part, trained)).encode(
-            x=x,
-            y=y,
-            color=legend["color"],
-            shape=legend["shape"],
-            tooltip=["n:Q", "label:N", "replicate:N", "network:N", "accuracy:Q", "above:Q"],
-        )
-        marks = points.mark_point(filled=True, size=45, opacity=0.9)
-        charts.append((f"{dataset} · {architecture}", alt.layer(line, marks)))
-    return parts.arrange(charts, otherwise)
+        charts.append((f"{dataset} · {architecture}", alt.layer(thick, thin, *middle, marks)))
+    return parts.arrange(charts, otherwise, height=max(150, 70 * most))
 
 
-def _curves(part: xr.Dataset) -> pd.DataFrame:
-    """One row for each accuracy between the worst and the best interpolator of a run."""
-    rows = part[["interpolators_above"]].rename(interpolators_above="above")
-    converged = part["converged"].where(part["sampler"] == part["reference"]).max("sampler")
-    rows["converged"] = converged == 1
-    rows = rows.reset_coords(drop=True).to_dataframe().reset_index().dropna(subset=["above"])
-    outside = (rows["above"] <= 0) | (rows["above"] >= 1)
-    next_above = rows.groupby(["n", "replicate"])["above"].shift(-1)
-    before = rows.groupby(["n", "replicate"])["above"].shift(1)
-    rows = rows[~outside | (next_above.between(1e-9, 1 - 1e-9)) | (before.between(1e-9, 1 - 1e-9))]
-    return rows.assign(label=[f"n = {n}" for n in rows["n"]])
+def _at(x: alt.X, column: str) -> alt.X:
+    """The same axis for another column."""
+    other = x.copy()
+    other.shorthand = f"{column}:Q"
+    return other
+
+
+def _bars(part: xr.Dataset) -> pd.DataFrame:
+    """Quantiles of the interpolators' accuracy, of all replicates together: one row for each n."""
+    above = part["interpolators_above"].mean("replicate")
+    of_size = part["converged"].where(part["sampler"] == part["reference"])
+    converged = of_size.min(["sampler", "replicate"]) == 1
+    rows = []
+    for n in above["n"].values:
+        values = above.sel(n=n).values
+        if np.isfinite(values).all():
+            accuracy = above["accuracy"].values
+            found = {k: np.interp(q, 1 - values, accuracy) for k, q in _QUANTILES.items()}
+            rows.append({"n": n, **found, "converged": bool(converged.sel(n=n))})
+    rows = pd.DataFrame(rows, columns=["n", *_QUANTILES, "converged"])
+    return rows.assign(label=_TYPICAL.label, size=[f"n = {n}" for n in rows["n"]])
 
 
 def _networks(part: xr.Dataset, trained: list[str]) -> pd.DataFrame:
     """One row for each trained network, at the protocol that its sampler reports."""
-    columns = ["n", "sampler", "replicate", "network", "accuracy", "above", "label"]
+    columns = ["n", "sampler", "replicate", "network", "accuracy", "rank", "label", "size"]
     if "network_rank" not in part or not trained:
         return pd.DataFrame({name: [] for name in columns})
     part = part.sel(sampler=trained)
@@ -77,9 +106,10 @@ def _networks(part: xr.Dataset, trained: list[str]) -> pd.DataFrame:
     chosen = xr.Dataset(
         {
             name: part[variable].where(reported).max("protocol")
-            for name, variable in (("accuracy_of", "network_accuracy"), ("above", "network_rank"))
+            for name, variable in (("of_network", "network_accuracy"), ("rank", "network_rank"))
         }
     )
     rows = chosen.reset_coords(drop=True).to_dataframe().reset_index().dropna()
-    rows = rows.rename(columns={"accuracy_of": "accuracy"})
-    return rows.assign(label=[style(each).label for each in rows["sampler"]])[columns]
+    rows = rows.rename(columns={"of_network": "accuracy"})
+    labels = [style(each).label for each in rows["sampler"]]
+    return rows.assign(label=labels, size=[f"n = {n}" for n in rows["n"]])[columns]
