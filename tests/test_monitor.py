@@ -263,8 +263,8 @@ def test_the_page_shows_the_same_and_reloads_until_the_end(mixed):
         "not converged: 1 of 2 fitted",
         "+0.300",
         "−3.50",
-        'id="log_volume-spec"',
-        'id="advantage-spec"',
+        'id="log_volume-0-spec"',
+        'id="advantage-0-spec"',
     ):
         assert text in html, text
     assert "default-src 'none'" in html

@@ -11,63 +11,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from jinja2 import Template
-from made_networks import networks
+from made_studies import GD, REWL, rewl, run, study_of
 from repository import ROOT
 
-from volumetry.methods.result import common_result
 from volumetry.report import answer, charts, findings, page
 from volumetry.report.catalogue import CHARTS, MARKS, of_study
-from volumetry.results.aggregate import aggregate
 from volumetry.results.roles import TRAINED
 from volumetry.runtime import netcdf
-
-GD = {10: [0.60, 0.62], 40: [0.70, 0.71]}
-REWL = {10: [0.40, 0.42], 40: [0.66, 0.67]}
-
-
-def study_of(folder, *runs):
-    """A study of (sampler, {n: accuracies by replicate}, other numbers or extra variables)."""
-    folder.mkdir(exist_ok=True)
-    files = []
-    for dataset, architecture, sampler, table, numbers in runs:
-        for n, row in table.items():
-            for replicate, accuracy in enumerate(row):
-                common = {"test_accuracy": accuracy, "test_accuracy_stderr": 0.01}
-                common |= {"converged": True, "verdict": "every criterion met"}
-                extra = {k: v for k, v in numbers.items() if k in ("hits", "fitted", "test_counts")}
-                if sampler in TRAINED and "fitted" not in extra:
-                    extra |= networks(*_states(n, accuracy, numbers.get("first_fit", {})))
-                common |= {k: v for k, v in numbers.items() if k not in {*extra, "first_fit"}}
-                common |= {k: v(n) for k, v in common.items() if callable(v)}
-                run = common_result(**common).assign(extra)
-                run.attrs |= {"dataset": dataset, "architecture": architecture, "n": n}
-                run.attrs |= {"replicate": replicate, "sampler": sampler, "seed": 1}
-                run.attrs |= {"layers": '["conv 6", "pool"]', "n_weights": 123456}
-                parameters = {"selection": "best_validation", "extra_epochs": 100}
-                parameters = parameters if sampler in TRAINED else {"flatness": 0.8}
-                run.attrs |= {"parameters": json.dumps(parameters), "commit": "<abc>"}
-                run.attrs["n_test"] = 1000
-                files.append(folder / f"{len(files)}.nc")
-                netcdf.write(run, files[-1])
-    return aggregate(files)
-
-
-def _states(n, accuracy, first_fit):
-    """Two networks, a hundredth apart, that are the same at every selection but the first fit."""
-    apart = np.array([-0.005, 0.005])
-    later = accuracy + apart
-    early = first_fit.get(n, accuracy) + apart
-    return early, later, later, {0: early, 1: later, 3: later}
-
-
-def run(sampler, table, dataset="digits", architecture="simple_cnn", **numbers):
-    return dataset, architecture, sampler, table, numbers
-
-
-def rewl(table=REWL, **numbers):
-    """A volume that shrinks as fast as the accuracy says: -ln Qr is 0.9 to 0.4."""
-    fall = {"log_volume": lambda n: 1.0 - 0.6 * n, "log_volume_stderr": 0.1}
-    return run("rewl", table, **fall, **numbers)
 
 
 @pytest.fixture(scope="module")
@@ -207,121 +157,6 @@ def test_a_chart_is_saved_in_two_formats(study, tmp_path):
 # ---- sentences ---------------------------------------------------------------------------------
 
 
-def headline(tmp_path, trained, random=None, first_fit=None, **numbers):
-    runs = [run("gd", trained, first_fit=first_fit or {})]
-    runs += [rewl(random, **numbers)] if random else []
-    return answer.headlines(study_of(tmp_path, *runs))
-
-
-FALLING = (
-    {10: [0.60, 0.62, 0.61], 40: [0.70, 0.71, 0.70]},
-    {10: [0.40, 0.42, 0.40], 40: [0.66, 0.67, 0.67]},
-)
-
-
-def test_headline_of_a_falling_advantage_states_it_in_numbers(tmp_path):
-    said, readings, case = headline(tmp_path, *FALLING)
-    assert said == (
-        "Yes, as a difference of accuracies, at the best validated state, up to 100 epochs after "
-        "the first fit: the advantage of GD falls as n grows in the case measured."
-    )
-    assert readings == "Every other reading, by protocol and scale, says the same."
-    # Advantages 0.20, 0.20, 0.21 and 0.04, 0.04, 0.03; slopes -0.16, -0.16, -0.18 over ln 4.
-    assert case == (
-        "On digits, simple_cnn, the advantage of GD over the typical interpolator falls from "
-        "+0.203 [+0.189, +0.218] at n = 10 to +0.037 [+0.022, +0.051] at n = 40, by "
-        "−0.120 [−0.141, −0.100] for each factor e in n. At n = 40 it is above zero. At the first "
-        "fit it is +0.037 [+0.022, +0.051] there: 100 % of it."
-    )
-
-
-def test_headline_says_where_the_first_fit_tells_something_else(tmp_path):
-    """The falling curve belongs to the training after the fit."""
-    _, readings, case = headline(tmp_path, *FALLING, first_fit={10: 0.41, 40: 0.70})
-    assert readings == (
-        "It depends on the reading: difference of accuracies at first fit: rises in 1; "
-        "log error ratio at first fit: rises in 1."
-    )
-    assert "At the first fit it is +0.033" in case
-
-
-def test_headline_says_where_scales_disagree(tmp_path):
-    """The difference falls, 0.02 to 0.01, while the error becomes a fifth instead of a half."""
-    said, readings, _ = headline(
-        tmp_path,
-        {10: [0.960, 0.961, 0.960], 40: [0.996, 0.997, 0.996]},
-        {10: [0.920, 0.920, 0.921], 40: [0.982, 0.983, 0.982]},
-    )
-    assert said.startswith("Yes, as a difference of accuracies")
-    assert "log error ratio at best validation: rises in 1" in readings
-    assert "difference of accuracies at last fit" not in readings
-
-
-def test_headline_of_a_rising_advantage(tmp_path):
-    said, _, case = headline(
-        tmp_path, {10: [0.41, 0.42], 40: [0.80, 0.812]}, {10: [0.40, 0.41], 40: [0.6, 0.61]}
-    )
-    assert said.startswith("No, as a difference") and "rises as n grows in the case" in said
-    assert " rises from +0.010 " in case and "falls" not in case
-
-
-def test_headline_of_an_unresolved_change(tmp_path):
-    said, _, case = headline(
-        tmp_path, {10: [0.60, 0.62], 40: [0.70, 0.80]}, {10: [0.40, 0.42], 40: [0.66, 0.66]}
-    )
-    assert said.startswith("Not resolved, as a difference")
-    assert " goes from +0.200 " in case and "that is not resolved" in case
-    assert "falls" not in case and "not told apart from zero" in case
-
-
-def test_headline_of_a_disadvantage(tmp_path):
-    *_, case = headline(
-        tmp_path, {10: [0.5, 0.5], 40: [0.6, 0.61]}, {10: [0.4, 0.41], 40: [0.7, 0.72]}
-    )
-    assert "At n = 40 it is below zero: the typical interpolator is the better one." in case
-
-
-def test_headline_of_one_size_claims_no_trend(tmp_path):
-    said, case = headline(tmp_path, {10: [0.6]}, {10: [0.4]})
-    assert said.startswith("One size each shows no trend")
-    assert "is +0.200 [" in case and "one size shows no trend" in case
-
-
-def test_headline_without_rewl_says_that_the_advantage_is_not_defined(tmp_path):
-    assert headline(tmp_path, GD) == [answer.NO_ADVANTAGE]
-
-
-def test_headline_is_provisional_where_a_run_did_not_converge(tmp_path):
-    *_, case = headline(tmp_path, GD, REWL, converged=False)
-    assert case.endswith("Provisional: a run behind these numbers did not converge.")
-
-
-def test_several_cases_are_counted_first(tmp_path):
-    study = study_of(
-        tmp_path,
-        *(run("gd", {10: [0.6, 0.62], 40: [0.70, 0.715]}, architecture=a) for a in ("a", "b")),
-        *(
-            run("rewl", {10: [0.4, 0.42], 40: [low, 0.7]}, architecture=a)
-            for a, low in (("a", 0.69), ("b", 0.3))
-        ),
-    )
-    said, *_, first, second = answer.headlines(study)
-    assert said == (
-        "In part, as a difference of accuracies, at the best validated state, up to 100 epochs "
-        "after the first fit: the advantage falls in 1 of 2 cases; the others are not resolved."
-    )
-    assert first.startswith("On digits, a,") and second.startswith("On digits, b,")
-
-
-def test_headline_says_where_networks_stand_among_the_interpolators(tmp_path):
-    """Of four interpolators, one has 720 of 1,000 right and the others 400."""
-    counts = np.zeros(1001)
-    counts[[400, 720]] = 3, 1
-    study = study_of(tmp_path, run("gd", GD), rewl(test_counts=("test_correct", counts)))
-    said = answer.headlines(study)[-1]
-    assert "Of the interpolators sampled there, 25 % do better than the median network." in said
-
-
 def test_cautions_count_what_went_wrong(tmp_path):
     fitted = ("network", np.array([1, 0, 0, 1], np.int8))
     study = study_of(
@@ -362,22 +197,29 @@ def test_page_loads_nothing_from_outside(html, study):
     own = without_libraries(html)
     assert len(own) < len(html) / 3 < 1_000_000
     assert "http" not in own.replace("http-equiv", "")
-    assert not re.search(r"<(link|img|iframe|object)\b|\bsrc=|@import|url\(", own)
+    assert not re.search(r"<(link|img|iframe|object)\b|\bsrc=|@import|url\((?!#)", own)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
     assert policy.startswith("default-src 'none';") and "http" not in policy
-    assert html.count("<script>") == html.count("</script>") - len(shown(study)) == 2
+    assert html.count("<script>") == html.count("</script>") - html.count("application/json") == 2
 
 
 def test_page_holds_every_chart_with_its_data(html, study):
     specs = re.findall(
-        r'<script type="application/json" id="(\w+)-spec">(.*?)</script>', html, flags=re.S
+        r'<script type="application/json" id="(\w+)-0-spec">(.*?)</script>', html, flags=re.S
     )
-    assert [name for name, _ in specs] == shown(study)
+    drawn = [name for name in shown(study) if charts.draw_figure(name, study).panels]
+    assert [name for name, _ in specs] == drawn and len(drawn) > 5
     for name, text in specs:
-        expected = charts.draw_chart(name, study).to_dict()
-        del expected["$schema"]
-        assert json.loads(text) == expected
-        assert f'<div class="chart" id="{name}">' in html
+        ((_, expected),) = charts.draw_figure(name, study).apart()[:1]
+        assert json.loads(text)["datasets"] == expected["datasets"]
+        place = re.search(rf'id="{name}-0" role="img" aria-label="([^"]+)">', html)
+        assert any(character.isdigit() for character in place[1])
+
+
+def test_every_figure_is_there_without_scripts(html, study):
+    images = re.findall(r'<div class="chart"[^>]*>(<svg.*?</svg>)</div>', html, flags=re.S)
+    assert len(images) == html.count('class="chart"') > 5
+    assert all("<path" in image for image in images)
 
 
 def test_page_leads_with_the_result_then_the_advantage(html, study):
@@ -448,13 +290,13 @@ def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
     )
     spec = charts.draw_chart("accuracy_tails", study).to_dict()
     tables = [row for table in spec["datasets"].values() for row in table]
-    curve = [row["tail"] for row in tables if row.get("size") == "10"]
+    curve = [row["tail"] for row in tables if row.get("label") == "n = 10" and "tail" in row]
     assert np.allclose(curve, np.log([1.0, 0.9, 0.7, 0.3, 0.1]))
     marks = [row for row in tables if row.get("label") == "GD"]
     assert [(row["accuracy"], row["tail"]) for row in marks] == [(0.7, -2.0), (0.9, -3.0)]
     assert [row["converged"] for row in marks] == [True, False]  # as joint did
-    curves = {row["size"]: row["converged"] for row in tables if "size" in row}
-    assert curves == {"10": True, "40": False}
+    curves = {row["label"]: row["converged"] for row in tables if "n = " in row["label"]}
+    assert curves == {"n = 10": True, "n = 40": False}
     assert "accuracy_tails" in shown(study)
 
 

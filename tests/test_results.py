@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import xarray as xr
-from made_networks import networks
+from made_studies import networks
 from scipy import stats
 from scipy.special import expit, logit
 

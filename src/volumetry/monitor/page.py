@@ -36,6 +36,7 @@ def render(snapshot: Snapshot, reload: float) -> str:
     return offline.render(
         "monitor.html.j2",
         sections(study, shown),
+        static=0,  # the page is made again and again
         folder=str(snapshot.folder.absolute()),
         at=time.strftime("%d %b %Y %H:%M:%S %Z", time.localtime(snapshot.time)),
         reload=None if snapshot.complete else max(1, round(reload)),

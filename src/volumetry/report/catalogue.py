@@ -29,7 +29,7 @@ class Chart:
 
     @property
     def module(self) -> str:
-        """The module that draws it: ``draw(study)`` makes an Altair chart."""
+        """The module that draws it: ``draw(study)`` makes a ``Figure``."""
         return f"volumetry.report.charts.{self.name}"
 
 
@@ -70,8 +70,8 @@ CHARTS: dict[str, Chart] = {
             title="Where trained networks stand among all that fit",
             caption="Test accuracy of the sampled interpolators, of all replicates together "
             "(black: half of them in the thick bar, 95 % in the thin one, the median marked), and "
-            "of every trained network (marks) at the protocol that the study reports. Marks inside the bar "
-            "are no better than a random fit would be.",
+            "of every trained network (marks) at the protocol that the study reports. Marks "
+            "inside the bar are no better than a random fit would be.",
             needs=REFERENCES,
         ),
         Chart(
@@ -111,7 +111,7 @@ CHARTS: dict[str, Chart] = {
             name="accuracy_tails",
             title="How rare are trained networks among all that fit?",
             caption="For each accuracy q, the fraction of the fitting weight settings that do at "
-            "least as well on the test set (lines, darker for larger n), measured by the joint "
+            "least as well on the test set (lines, a colour for each n), measured by the joint "
             "density of states. The marks are the networks that training found (means of a run): "
             "the lower they lie, the less a random fit could have been one of them.",
             needs=(JOINT,),

@@ -9,7 +9,7 @@ import xarray as xr
 
 from volumetry.report import answer, findings, offline
 from volumetry.report.catalogue import MARKS, Chart, of_study
-from volumetry.report.charts import draw_chart
+from volumetry.report.charts import draw_figure
 from volumetry.report.numbers import estimate
 from volumetry.report.style import style
 from volumetry.results.views import cases, status
@@ -58,13 +58,13 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
 
 
 def sections(study: xr.Dataset, charts: Iterable[Chart]) -> list[dict]:
-    """What ``offline.render`` takes: name, title and caption of each chart, and the chart drawn."""
+    """What ``offline.render`` takes: name, title and caption of each chart, and its figure."""
     return [
         {
             "name": chart.name,
             "title": chart.title,
             "caption": chart.caption,
-            "chart": draw_chart(chart.name, study),
+            "figure": draw_figure(chart.name, study),
         }
         for chart in charts
     ]

@@ -1,4 +1,4 @@
-"""The charts of a study (Altair), a module each: ``draw`` makes a chart of an aggregated study.
+"""The charts of a study (Altair), a module each: ``draw`` makes a figure of an aggregated study.
 
 Each chart has one panel for each (dataset, architecture). Filled marks are results, hollow ones
 rest on a run that did not converge. Their names and words stand in ``report.catalogue``.
@@ -13,11 +13,17 @@ import vl_convert
 import xarray as xr
 
 from volumetry.report.catalogue import CHARTS
+from volumetry.report.figure import Figure
+
+
+def draw_figure(name: str, study: xr.Dataset) -> Figure:
+    """Draw one of ``CHARTS``. One that the study cannot fill is a sentence that says so."""
+    return import_module(CHARTS[name].module).draw(study)
 
 
 def draw_chart(name: str, study: xr.Dataset) -> alt.TopLevelMixin:
-    """Draw one of ``CHARTS``. A chart that the study cannot fill is a sentence that says so."""
-    return import_module(CHARTS[name].module).draw(study)
+    """The same as one chart."""
+    return draw_figure(name, study).together()
 
 
 def save(chart: alt.TopLevelMixin, svg: str | os.PathLike, png: str | os.PathLike) -> None:

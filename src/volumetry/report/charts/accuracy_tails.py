@@ -6,19 +6,19 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import JOINT, TRAINED
-from volumetry.study.palette import INK
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
     if "log_p_given_fit" not in study:
-        return parts.arrange([], f"No distribution of the accuracy: the study has no {JOINT}.")
+        return Figure([], [], f"No distribution of the accuracy: the study has no {JOINT}.")
     trained = [s for s in study["sampler"].values if s in TRAINED]
-    sizes = [str(n) for n in sorted(study["n"].values)]
-    shades = np.linspace(0.25, 1.0, len(sizes)).tolist()
-    legend = parts.legend("label", [style(s) for s in trained])
+    sizes = parts.by_size(sorted(int(n) for n in study["n"].values))
+    styles = [*(style(s) for s in trained), *sizes]
+    legend = parts.legend("label", styles)
     charts = []
     for title, part in parts.panels(study, "log_p_given_fit"):
         curves = _tail_curves(part)
@@ -27,21 +27,17 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         columns = {"tail_log_volume": "tail", "test_accuracy": "accuracy", "converged": "converged"}
         points = parts.table(part.assign(converged=known).sel(sampler=trained), columns)
         points = points[np.isfinite(points["tail"])]
-        curves = curves.assign(size=curves["n"].astype(str))
+        curves = curves.assign(label=[f"n = {n}" for n in curves["n"]])
         y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
         x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
         line = (
             alt.Chart(curves)
-            .mark_line(strokeWidth=1.8, color=INK)
+            .mark_line(strokeWidth=1.8)
             .encode(
                 x=x,
                 y=y,
+                color=legend["color"],
                 detail="replicate:N",
-                opacity=alt.Opacity(
-                    "size:N",
-                    scale=alt.Scale(domain=sizes, range=shades),
-                    legend=alt.Legend(title="n"),
-                ),
                 strokeDash=parts.dashed(),
                 tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q", "converged:N"],
             )
@@ -54,7 +50,7 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
             tooltip=["n:Q", "label:N", "replicate:N", "accuracy:Q", "tail:Q"],
         )
         charts.append((title, alt.layer(line, *parts.points(mark))))
-    return parts.arrange(charts, f"No distribution of the accuracy: {JOINT} reached none.")
+    return Figure(charts, styles, f"No distribution of the accuracy: {JOINT} reached none.")
 
 
 def _tail_curves(part: xr.Dataset) -> pd.DataFrame:

@@ -5,12 +5,13 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import ANY_REFERENCE, TRAINED
 from volumetry.study.palette import INK
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
     trained = study.sel(sampler=[s for s in study["sampler"].values if s in TRAINED])
     tables = [
@@ -26,7 +27,8 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         scale=scale,
         axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
     )
-    legend = parts.legend("label", [style(s) for s in trained["sampler"].values])
+    styles = [style(s) for s in trained["sampler"].values]
+    legend = parts.legend("label", styles)
     charts = []
     for title, rows in tables:
         x = parts.n_axis(rows["n"])
@@ -34,8 +36,9 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         rows = parts.by_sampler(rows, trained["sampler"].values)
         curve = parts.curve(rows, x, y, legend, parts.tooltips("advantage", "+.4f"))
         charts.append((title, alt.layer(zero, *curve)))
-    return parts.arrange(
+    return Figure(
         charts,
+        styles,
         "No advantage: the study has no test accuracy of both a trained network and "
         f"{ANY_REFERENCE}.",
     )

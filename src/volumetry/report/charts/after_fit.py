@@ -6,24 +6,25 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
 from volumetry.study.palette import INK
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart: of the first trained sampler, a line for each n."""
     otherwise = "No course of the advantage: it takes trained networks and a reference."
     trained = [s for s in study["sampler"].values if s in TRAINED]
     if "advantage_after_fit" not in study or not trained:
-        return parts.arrange([], otherwise)
+        return Figure([], [], otherwise)
     part = study.sel(sampler=trained[0])
     tables = [
         (title, parts.summary_table(case, "advantage_after_fit"))
         for title, case in parts.panels(part, "advantage_after_fit")
     ]
     if not tables:
-        return parts.arrange([], otherwise)
+        return Figure([], [], otherwise)
     looks = sorted({int(look) for _, rows in tables for look in rows["epochs_after_fit"]})
     # 0 has no place on a logarithmic axis: it stands one step before 1.
     axis = alt.X(
@@ -46,19 +47,19 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
     )
     sizes = sorted({int(n) for _, rows in tables for n in rows["n"]})
     styles = parts.by_size(sizes)
-    legend = parts.legend("size", styles)
+    legend = parts.legend("label", styles)
     charts = []
     for title, rows in tables:
         place = rows["n"].map(sizes.index) - (len(sizes) - 1) / 2
         rows = rows.assign(
-            size=[f"n = {n}" for n in rows["n"]],
+            label=[f"n = {n}" for n in rows["n"]],
             x=np.maximum(rows["epochs_after_fit"], 0.33) * 1.06**place,
         )
         zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
         tooltip = [
             alt.Tooltip("epochs_after_fit:Q", title="epochs after the first fit"),
-            *parts.tooltips("advantage", "+.4f"),
+            *(each for each in parts.tooltips("advantage", "+.4f") if each.title != "sampler"),
         ]
         curve = parts.curve(rows, axis, y, legend, tooltip, band=False)
         charts.append((title, alt.layer(zero, *curve)))
-    return parts.arrange(charts, otherwise)
+    return Figure(charts, styles, otherwise)

@@ -5,6 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import Series
 from volumetry.results.roles import ANY_REFERENCE
 from volumetry.study.palette import INK, VERMILION
@@ -13,9 +14,10 @@ _BOUND = Series("Upper bound from the log-volume alone (95 %)", VERMILION, "tria
 _ERROR = Series("Measured error of the random interpolator", INK, "cross")
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
-    legend = parts.legend("label", [_BOUND, _ERROR])
+    styles = [_BOUND, _ERROR]
+    legend = parts.legend("label", styles)
     y = alt.Y(
         "value:Q", title="Error (fraction of examples)", scale=alt.Scale(domain=[0, 1], nice=False)
     )
@@ -29,4 +31,4 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
         rows = rows.assign(x=rows["n"])
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("error", ".4f")
         charts.append((title, alt.layer(*parts.curve(rows, x, y, legend, tooltip))))
-    return parts.arrange(charts, f"No bound: the study has no {ANY_REFERENCE}.")
+    return Figure(charts, styles, f"No bound: the study has no {ANY_REFERENCE}.")

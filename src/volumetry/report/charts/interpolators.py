@@ -6,6 +6,7 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
 from volumetry.results.views import cases
@@ -15,13 +16,14 @@ _TYPICAL = parts.Series("interpolators", INK, "circle")
 _QUANTILES = {"low": 0.025, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "high": 0.975}
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart: for each n a bar of the interpolators, and a mark for each network."""
     otherwise = "No distribution of the accuracy: the study has no reference that reached A = n."
     if "interpolators_above" not in study:
-        return parts.arrange([], otherwise)
+        return Figure([], [], otherwise)
     trained = [s for s in study["sampler"].values if s in TRAINED]
-    legend = parts.legend("label", [_TYPICAL, *map(style, trained)])
+    styles = [_TYPICAL, *map(style, trained)]
+    legend = parts.legend("label", styles)
     charts, most = [], 1
     for dataset, architecture, part in cases(study):
         bars, points = _bars(part), _networks(part, trained)
@@ -70,7 +72,7 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
             )
         )
         charts.append((f"{dataset} · {architecture}", alt.layer(thick, thin, *middle, marks)))
-    return parts.arrange(charts, otherwise, height=max(150, 70 * most))
+    return Figure(charts, styles, otherwise, height=max(150, 70 * most))
 
 
 def _at(x: alt.X, column: str) -> alt.X:

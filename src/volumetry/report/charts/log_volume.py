@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import Series, style
 from volumetry.results.roles import ANY_REFERENCE, GUESSING, MEASURING
 from volumetry.study.palette import GREEN
@@ -15,7 +16,7 @@ from volumetry.study.palette import GREEN
 _NO_HIT = Series("Guess & Check, no hit: upper end of the 95 % interval", GREEN, "triangle-down")
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
     known = study["log_volume"].notnull() | study["log_volume_upper"].notnull()
     tables = [
@@ -24,7 +25,8 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
     ]
     shown = {label for _, rows in tables for label in rows["label"]}
     styles = [*(style(name) for name in (*MEASURING, GUESSING)), _NO_HIT]
-    legend = parts.legend("label", [each for each in styles if each.label in shown])
+    styles = [each for each in styles if each.label in shown]
+    legend = parts.legend("label", styles)
     charts = []
     for title, rows in tables:
         ticks = parts.log_ticks(-rows[["value", "low", "high"]].to_numpy(float))
@@ -45,8 +47,8 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
             partners.mark_point(filled=True, size=32, opacity=1, shape="cross"),
         )
         charts.append((title, chart))
-    return parts.arrange(
-        charts, f"No log-volume: the study has neither {ANY_REFERENCE} nor Guess & Check."
+    return Figure(
+        charts, styles, f"No log-volume: the study has neither {ANY_REFERENCE} nor Guess & Check."
     )
 
 

@@ -8,9 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from volumetry.report.style import Series, style
-from volumetry.report.theme import themed
 from volumetry.results.views import cases
-from volumetry.study.palette import INK, ORDERED
+from volumetry.study.palette import ORDERED
 from volumetry.study.registry import Method
 
 
@@ -147,21 +146,6 @@ def points(base: alt.Chart) -> list[alt.Chart]:
 def dashed() -> dict:
     """For ``strokeDash``: whole lines where converged, dashed ones where not."""
     return alt.condition("datum.converged", alt.value([]), alt.value([5, 4]))
-
-
-def arrange(
-    titled: list[tuple[str | list[str], alt.LayerChart]], otherwise: str, height: int = 320
-) -> alt.TopLevelMixin:
-    """Panels side by side in two columns under one legend, or the sentence ``otherwise``."""
-    if not titled:
-        text = alt.Chart(pd.DataFrame({"text": [otherwise]}), width=640, height=40)
-        mark = text.mark_text(align="left", fontSize=15, color=INK)
-        return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
-    width = 640 if len(titled) == 1 else 400
-    sized = [chart.properties(width=width, height=height, title=title) for title, chart in titled]
-    return themed(
-        alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
-    )
 
 
 def span(*columns, include=()) -> list[float]:

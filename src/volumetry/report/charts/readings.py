@@ -6,6 +6,7 @@ import xarray as xr
 
 from volumetry.report.answer import PROTOCOL_NAMES, SCALE_NAMES
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
 from volumetry.study.palette import INK
@@ -17,13 +18,14 @@ _UNITS = {
 }
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart: a panel for each scale of each case, for the scales differ in their units."""
     otherwise = "No trend of the advantage: it takes trained networks and a reference at two sizes."
     if "advantage_trend" not in study:
-        return parts.arrange([], otherwise)
+        return Figure([], [], otherwise)
     trained = study.sel(sampler=[s for s in study["sampler"].values if s in TRAINED])
-    legend = parts.legend("label", [style(s) for s in trained["sampler"].values])
+    styles = [style(s) for s in trained["sampler"].values]
+    legend = parts.legend("label", styles)
     names = list(PROTOCOL_NAMES.values())
     charts = []
     for title, part in parts.panels(trained, "advantage_trend"):
@@ -51,4 +53,4 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
             marks = parts.points(base.encode(x=x, shape=legend["shape"], tooltip=tooltip))
             about = [title, SCALE_NAMES[scale]]
             charts.append((about, alt.layer(zero, bars, *marks)))
-    return parts.arrange(charts, otherwise, height=150)
+    return Figure(charts, styles, otherwise, height=150)

@@ -4,10 +4,11 @@ import altair as alt
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import style
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
     summary = "test_accuracy_mean"
     tables = [
@@ -16,11 +17,12 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
     limits = parts.span(*(rows[["value", "low", "high"]] for _, rows in tables), include=[1])
     scale = alt.Scale(domain=[max(limits[0], 0), 1], nice=False)
     y = alt.Y("value:Q", title="Test accuracy Q (fraction of test examples)", scale=scale)
-    legend = parts.legend("label", [style(s) for s in study["sampler"].values])
+    styles = [style(s) for s in study["sampler"].values]
+    legend = parts.legend("label", styles)
     charts = []
     for title, rows in tables:
         rows = parts.by_sampler(rows, study["sampler"].values)
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("test accuracy", ".4f")
         curve = parts.curve(rows, x, y, legend, tooltip, band=False)
         charts.append((title, alt.layer(*curve)))
-    return parts.arrange(charts, "No test accuracy: no run of the study fitted its training set.")
+    return Figure(charts, styles, "No test accuracy: no run of the study fitted its training set.")

@@ -4,6 +4,7 @@ import altair as alt
 import xarray as xr
 
 from volumetry.report.charts import parts
+from volumetry.report.figure import Figure
 from volumetry.report.style import Series
 from volumetry.results.roles import ANY_REFERENCE
 from volumetry.study.palette import BLUE, VERMILION
@@ -12,9 +13,10 @@ _SLOPE = Series("−d ln V/dn, from the volume", VERMILION, "stroke")
 _MINUS_LOG = Series("−ln Qr, from the test accuracy", BLUE, "circle")
 
 
-def draw(study: xr.Dataset) -> alt.TopLevelMixin:
+def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
-    legend = parts.legend("label", [_SLOPE, _MINUS_LOG])
+    styles = [_SLOPE, _MINUS_LOG]
+    legend = parts.legend("label", styles)
     charts = []
     for title, part in parts.panels(study, "log_volume_slope_mean"):
         steps = parts.summary_table(part, "log_volume_slope_mean").assign(label=_SLOPE.label)
@@ -42,6 +44,8 @@ def draw(study: xr.Dataset) -> alt.TopLevelMixin:
             *parts.points(point.encode(y=y, shape=legend["shape"], tooltip=tooltip)),
         )
         charts.append((title, chart))
-    return parts.arrange(
-        charts, f"No check of the volume against the accuracy: the study has no {ANY_REFERENCE}."
+    return Figure(
+        charts,
+        styles,
+        f"No check of the volume against the accuracy: the study has no {ANY_REFERENCE}.",
     )

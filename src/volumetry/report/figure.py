@@ -1,0 +1,69 @@
+"""A figure of a study: its panels, and the legend that they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import pandas as pd
+
+from volumetry.report.style import Series
+from volumetry.report.theme import themed
+from volumetry.study.palette import INK
+from volumetry.study.registry import Method
+
+_WIDE, _NARROW = 640, 400
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that are read together.
+
+    Attributes:
+        panels: (title, layers) of each; a title may have several lines.
+        legend: label, colour and shape of what they show; empty if they have none.
+        otherwise: the sentence that stands there if there are no panels.
+        height: of a panel, pixels.
+    """
+
+    panels: Sequence[tuple[str | list[str], alt.LayerChart]]
+    legend: Sequence[Method | Series]
+    otherwise: str
+    height: int = 320
+
+    def together(self) -> alt.TopLevelMixin:
+        """All panels in one chart, two columns under one legend, or the sentence."""
+        if not self.panels:
+            text = alt.Chart(pd.DataFrame({"text": [self.otherwise]}), width=_WIDE, height=40)
+            mark = text.mark_text(align="left", fontSize=15, color=INK)
+            return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
+        width = _WIDE if len(self.panels) == 1 else _NARROW
+        sized = [
+            chart.properties(width=width, height=self.height, title=title)
+            for title, chart in self.panels
+        ]
+        return themed(
+            alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
+        )
+
+    def apart(self) -> list[tuple[str, dict]]:
+        """(title, Vega-Lite specification) of each panel, as wide as what it stands in; title and
+        legend are left to the page."""
+        return [
+            (title if isinstance(title, str) else ", ".join(title), _alone(chart, self.height))
+            for title, chart in self.panels
+        ]
+
+
+def _alone(chart: alt.LayerChart, height: int) -> dict:
+    spec = themed(chart.properties(width="container", height=height)).to_dict()
+    spec["background"] = None
+    _without_legends(spec)
+    return spec
+
+
+def _without_legends(spec: dict) -> None:
+    for layer in spec.get("layer", ()):
+        _without_legends(layer)
+    for channel in ("color", "shape", "opacity"):
+        if "scale" in spec.get("encoding", {}).get(channel, {}):
+            spec["encoding"][channel]["legend"] = None
