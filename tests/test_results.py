@@ -7,83 +7,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import xarray as xr
-from made_studies import networks
-from scipy import stats
-from scipy.special import expit, logit
+from made_runs import T2, T3, Z, accuracies, bounded, cell, trained, write_run
 
 from volumetry.errors import DataError
-from volumetry.methods.result import common_result
 from volumetry.results import seconds, statistics
 from volumetry.results.aggregate import aggregate
 from volumetry.runtime import netcdf
 from volumetry.runtime.joblog import write_cost
-
-T2, T1, Z = 4.302652729749462, 12.706204736174694, 1.959963984540054  # 97.5 % quantiles
-T3 = 3.182446305284263
-
-
-def write_run(
-    folder, sampler, n, replicate, *, dataset="digits", extra=None, parameters=None, **numbers
-):
-    """One run file with the attributes of the workflow; the path it was written to."""
-    numbers = {"converged": True, "verdict": "fine"} | numbers
-    run = common_result(**numbers).assign(extra or {})
-    run.attrs |= {
-        "dataset": dataset,
-        "architecture": "simple_cnn",
-        "n": n,
-        "replicate": replicate,
-        "sampler": sampler,
-        "seed": 2**62 + replicate,
-        "parameters": json.dumps(parameters or {"budget": 5}),
-        "layers": json.dumps(["linear 4"]),
-        "n_weights": 296,
-        "n_test": 1000,
-        "volumetry_version": "0.1.0",
-        "title": "a run",
-        "Conventions": "CF-1.11",
-    }
-    path = folder / f"{dataset}-{n}-{replicate}-{sampler}.nc"
-    netcdf.write(run, path)
-    return path
-
-
-def accuracies(folder, sampler, table, **numbers):
-    """Runs of one sampler with test accuracies {n: [one for each replicate]}."""
-    return [
-        write_run(folder, sampler, n, r, test_accuracy=q, test_accuracy_stderr=0.01, **numbers)
-        for n, row in table.items()
-        for r, q in enumerate(row)
-    ]
-
-
-def trained(folder, table):
-    """Runs of gd: {n: [(accuracies of its networks at first fit, final, best), ...]}."""
-    return [
-        write_run(
-            folder,
-            "gd",
-            n,
-            replicate,
-            extra=networks(*states),
-            test_accuracy=np.mean(states[2]),
-            parameters={"selection": "best_validation"},
-        )
-        for n, row in table.items()
-        for replicate, states in enumerate(row)
-    ]
-
-
-def bounded(mean, half, low=0.0, high=1.0):
-    """Ends of mean +- half on the logit scale of a range."""
-    place, width = (mean - low) / (high - low), high - low
-    spread = half / width / (place * (1 - place))
-    return [low + width * expit(logit(place) + sign * spread) for sign in (-1, 1)]
-
-
-def cell(study, variable, **where):
-    where = {"dataset": "digits", "architecture": "simple_cnn"} | where
-    return study[variable].sel({k: v for k, v in where.items() if k in study[variable].dims}).item()
 
 
 def test_advantage_is_paired_by_replicate_with_a_student_interval(tmp_path):
@@ -145,100 +75,6 @@ def test_intervals_do_not_leave_the_range_of_what_they_are_about():
     assert inside["high"].values[0] < 1 and inside["low"].values[0] < 0.9
     np.testing.assert_allclose(inside["low"].values[1], 0.8)
     assert (inside["high"] - inside["mean"]).values[2] == pytest.approx(0.1, rel=0.03)
-
-
-def test_the_advantage_is_read_at_every_protocol_on_every_scale(tmp_path):
-    """Two networks, N = 1,000: accuracies by hand, and errors with half an example added."""
-    files = trained(tmp_path, {10: [([0.4, 0.5], [0.6, 0.8], [0.7, 0.8])]})
-    files += accuracies(tmp_path, "rewl", {10: [0.4]}, test_accuracy_df=3)
-    study = aggregate(files)
-    by = study["advantage_by"].sel(n=10, sampler="gd").squeeze(drop=True)
-    np.testing.assert_allclose(by.sel(scale="accuracy"), [0.05, 0.3, 0.35], atol=1e-6)
-    wrong = [(1000 * (1 - q) + 0.5) / 1001 for q in (0.4, 0.45, 0.7, 0.75)]
-    expected = np.log(wrong[0]) - np.log(wrong[1:])
-    np.testing.assert_allclose(by.sel(scale="log_error"), expected, atol=1e-6)
-    assert by.sel(scale="rareness").isnull().all()
-    assert study["reported_protocol"].sel(sampler="gd") == "best_validation"
-    # Welch: 0.05^2 of two networks, 0.01^2 with three degrees of freedom.
-    error = np.hypot(0.05, 0.01)
-    df = error**4 / (0.05**4 + 0.01**4 / 3)
-    here = {"n": 10, "sampler": "gd", "protocol": "best_validation", "scale": "accuracy"}
-    assert cell(study, "advantage_by_high", **here) == pytest.approx(
-        0.35 + stats.t.ppf(0.975, df) * error, abs=1e-5
-    )
-    assert cell(study, "advantage", n=10, sampler="gd") == pytest.approx(0.35)
-
-
-def test_trend_of_the_advantage_is_paired_over_the_sizes_that_have_one(tmp_path):
-    def alike(*accuracy):
-        return [([q, q], [q, q], [q, q]) for q in accuracy]
-
-    nowhere = alike(np.nan, np.nan)
-    files = trained(tmp_path, {10: alike(0.5, 0.6), 20: alike(0.6, 0.66), 40: nowhere})
-    files += accuracies(tmp_path, "rewl", {10: [0.3, 0.3], 20: [0.5, 0.48], 40: [0.7, 0.7]})
-    study = aggregate(files)
-    # Advantages 0.2, 0.3 at n = 10 and 0.1, 0.18 at n = 20: changes -0.10 and -0.12.
-    half = T1 * np.std([0.10, 0.12], ddof=1) / np.sqrt(2)
-    here = {"sampler": "gd", "protocol": "final", "scale": "accuracy"}
-    for end, change in (("", -0.11), ("_low", -0.11 - half), ("_high", -0.11 + half)):
-        found = cell(study, f"advantage_trend{end}", **here)
-        assert found == pytest.approx(change / np.log(2), abs=1e-6)
-    assert cell(study, "advantage_trend_first_n", **here) == 10
-    assert cell(study, "advantage_trend_last_n", **here) == 20
-
-
-def test_trend_is_a_least_squares_slope_with_the_error_of_its_runs():
-    n = xr.DataArray([10, 20, 80], dims="n", coords={"n": [10, 20, 80]})
-    values = xr.DataArray([[3.0], [2.5], [0.5]], dims=("n", "replicate"), coords={"n": n})
-    stderr, df = 0 * values + 0.1, 0 * values + 4
-    found = statistics.trend(values, stderr, df, 0 * values + 1)
-    fit = stats.linregress(np.log(n), values[:, 0])
-    assert found["slope"].item() == pytest.approx(fit.slope)
-    weight = (np.log(n) - np.log(n).mean()) / ((np.log(n) - np.log(n).mean()) ** 2).sum()
-    assert found["stderr"].item() == pytest.approx(0.1 * np.sqrt((weight**2).sum()))
-    assert found["df"].item() == pytest.approx(4 * (weight**2).sum() ** 2 / (weight**4).sum())
-
-
-def test_one_size_has_no_trend(tmp_path):
-    files = trained(tmp_path, {10: [([0.5], [0.5], [0.5])]})
-    files += accuracies(tmp_path, "rewl", {10: [0.4]})
-    assert aggregate(files)["advantage_trend"].isnull().all()
-
-
-def test_what_the_epochs_after_the_fit_add(tmp_path):
-    looks = {0: [0.4, 0.5], 1: [0.5, 0.6], 3: [0.6, np.nan]}
-    extra = networks([0.4, 0.5], [0.6, 0.6], [0.6, 0.6], looks)
-    files = [write_run(tmp_path, "gd", 10, 0, extra=extra, test_accuracy=0.6)]
-    files += accuracies(tmp_path, "rewl", {10: [0.3]}, test_accuracy_df=3)
-    study = aggregate(files)
-    after = study["advantage_after_fit"].sel(n=10, sampler="gd").squeeze(drop=True)
-    np.testing.assert_allclose(after, [0.15, 0.25, 0.3])
-    np.testing.assert_array_equal(after["epochs_after_fit"], [0, 1, 3])
-
-
-def test_networks_are_ranked_among_the_interpolators(tmp_path):
-    """Ten interpolators with 300, 400 and 500 of 1,000 right: five, three and two of them."""
-    counts = np.zeros(1001)
-    counts[[300, 400, 500]] = 5, 3, 2
-    files = trained(tmp_path, {10: [([0.2, 0.4], [0.45, 0.5], [0.6, np.nan])]})
-    files.append(
-        write_run(
-            tmp_path,
-            "rewl",
-            10,
-            0,
-            test_accuracy=0.37,
-            log_volume=-9.0,
-            extra={"test_counts": ("test_correct", counts)},
-        )
-    )
-    study = aggregate(files)
-    rank = study["network_rank"].sel(n=10, sampler="gd").squeeze(drop=True)
-    np.testing.assert_allclose(rank, [[1, 0.2, 0], [0.35, 0.1, np.nan]], atol=1e-6)
-    above = study["interpolators_above"].squeeze(drop=True)
-    np.testing.assert_allclose(
-        above.sel(accuracy=[0.3, 0.305, 0.4, 0.5, 0.505]), [1, 0.5, 0.5, 0.2, 0]
-    )
 
 
 def test_runs_without_an_accuracy_take_no_part_but_flag_the_mean(tmp_path):
