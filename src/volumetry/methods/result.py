@@ -17,10 +17,10 @@ COMMON = {
     "log_volume_stderr": ("standard error of the log-volume", "nat"),
     "log_volume_df": ("degrees of freedom of log_volume_stderr", "1"),
     "log_volume_upper": ("upper end of the 95 % interval of a censored log-volume", "nat"),
-    "converged": ("whether the run met its convergence criteria", "1"),
-    "moves": ("Markov chain moves made", "1"),
-    "guesses": ("independent uniform draws made", "1"),
-    "epochs": ("passes over the training set, summed over networks", "1"),
+    "converged": ("whether the run met its convergence criteria", "flag"),
+    "moves": ("Markov chain moves made", "count"),
+    "guesses": ("independent uniform draws made", "count"),
+    "epochs": ("passes over the training set, summed over networks", "count"),
 }
 """What every sampler reports: long_name and units."""
 

@@ -52,6 +52,7 @@ from volumetry.results.networks import add_interpolators, add_networks
 from volumetry.results.reference import choose_reference
 from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
 from volumetry.results.summaries import summarise
+from volumetry.runtime.netcdf import cf_attributes
 from volumetry.study.registry import METHODS
 
 _COORDINATES = {
@@ -139,7 +140,7 @@ def combine(
         study[key] = dims, values, attrs
 
     for name, (long_name, units) in CELL_VARIABLES.items():
-        spread(name, DIMS, np.nan, float, long_name=long_name, units=units)
+        spread(name, DIMS, np.nan, float, **cf_attributes(long_name, units))
     low, high = clopper_pearson(study["hits"], study["guesses"], study["stopped_at_hit"] == 1)
     study["log_volume_low"][:] = np.log(np.where(low > 0, low, np.nan))
     study["log_volume_high"][:] = np.log(high)
@@ -147,12 +148,12 @@ def combine(
     spread("seed", DIMS, -1, np.int64, long_name="seed of the run; -1 where there is no run")
     spread("layers", ["architecture"], "", object, long_name="layers, JSON")
     pair = ["dataset", "architecture"]
-    spread("n_weights", pair, np.nan, float, long_name="number of weights M", units="1")
-    spread("n_classes", ["dataset"], np.nan, float, long_name="number of classes", units="1")
+    spread("n_weights", pair, np.nan, float, long_name="number of weights M", units="count")
+    spread("n_classes", ["dataset"], np.nan, float, long_name="number of classes", units="count")
     name = "fraction of training labels redrawn at random"
     spread("label_noise", ["dataset"], np.nan, float, long_name=name, units="1")
 
-    spread("n_test", ["dataset"], np.nan, float, long_name="test examples N", units="1")
+    spread("n_test", ["dataset"], np.nan, float, long_name="test examples N", units="count")
     _add_joint(study, runs, place)
     add_networks(study, runs, place)
     choose_reference(study)
@@ -187,11 +188,11 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mapping)
             # The mean over networks; their errors come from the same chains, so they do not shrink.
             tail[cell], error[cell] = np.mean(tails), np.mean(errors)
     name = "mean ln Pr[test accuracy at least that of a trained network | A = n]"
-    study["tail_log_volume"] = DIMS, tail, {"long_name": name, "units": "nat"}
+    study["tail_log_volume"] = DIMS, tail, cf_attributes(name, "nat")
     study["tail_log_volume_stderr"] = (
         DIMS,
         error,
-        {"long_name": f"standard error of {name}", "units": "nat"},
+        cf_attributes(f"standard error of {name}", "nat"),
     )
     study["accuracy"] = "accuracy", ACCURACIES, {"long_name": "test accuracy", "units": "1"}
     study["log_p_given_fit"] = (

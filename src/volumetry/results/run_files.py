@@ -24,19 +24,22 @@ CELL_VARIABLES = {
     "log_volume_upper": ("upper end of the 95 % interval of a censored log-volume", "nat"),
     "log_volume_low": ("lower end of the Clopper-Pearson interval of the log-volume", "nat"),
     "log_volume_high": ("upper end of the Clopper-Pearson interval of the log-volume", "nat"),
-    "converged": ("1 if the run met its convergence criteria, else 0", "1"),
-    "moves": ("Markov chain moves made", "1"),
-    "guesses": ("independent uniform draws made", "1"),
-    "epochs": ("passes over the training set, summed over networks", "1"),
-    "hits": ("uniform draws that fitted the training set", "1"),
-    "stopped_at_hit": ("1 if the draws ended with the last hit wanted, 0 with their budget", "1"),
-    "n_networks": ("networks trained", "1"),
-    "n_fitted": ("networks trained that fitted the training set", "1"),
-    "round_trips": ("round trips of the replicas", "1"),
+    "converged": ("whether the run met its convergence criteria", "flag"),
+    "moves": ("Markov chain moves made", "count"),
+    "guesses": ("independent uniform draws made", "count"),
+    "epochs": ("passes over the training set, summed over networks", "count"),
+    "hits": ("uniform draws that fitted the training set", "count"),
+    "stopped_at_hit": (
+        "whether the draws ended with the last hit wanted, and not with their budget",
+        "flag",
+    ),
+    "n_networks": ("networks trained", "count"),
+    "n_fitted": ("networks trained that fitted the training set", "count"),
+    "round_trips": ("round trips of the replicas", "count"),
     "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
     "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
 }
-"""Numbers of each run: long_name and units."""
+"""Numbers of each run: long_name and units, as for ``netcdf.cf_attributes``."""
 
 ACCURACIES = np.linspace(0, 1, 201)
 """Grid of test accuracies for the distribution of the interpolators."""

@@ -3,13 +3,15 @@
 import xarray as xr
 
 from volumetry.results import statistics
+from volumetry.runtime.netcdf import cf_attributes
 
 
 def put(
     study: xr.Dataset, name: str, values: xr.DataArray, long_name: str, units: str = "1"
 ) -> None:
-    """Add a variable with what it is."""
-    study[name] = values.assign_attrs(long_name=long_name, units=units)
+    """Add a variable with what it is; units as for ``netcdf.cf_attributes``."""
+    study[name] = values
+    study[name].attrs = cf_attributes(long_name, units)
 
 
 def put_mean(
@@ -39,7 +41,7 @@ def put_mean(
         about = f"{quantity}, {words} end of the 95 % interval"
         put(study, f"{name}_{end}", interval[end], about, units)
     entered = interval["replicates"]
-    put(study, f"{name}_replicates", entered, f"{quantity}, replicates that enter")
+    put(study, f"{name}_replicates", entered, f"{quantity}, replicates that enter", "count")
     flag = converged.min("replicate").where(entered > 0)
-    about = f"{quantity}, 1 if every run it is made of converged, else 0"
-    put(study, f"{name}_converged", flag, about)
+    about = f"{quantity}: whether every run it is made of converged"
+    put(study, f"{name}_converged", flag, about, "flag")
