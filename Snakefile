@@ -41,6 +41,7 @@ rule all:
         f"{R}/report.html",
         f"{R}/study.nc",
         f"{R}/seconds.csv",
+        rules.export_tables.output,
         rules.draw_charts.output,
     message:
         "The study is complete: {input[0]}"

@@ -81,6 +81,30 @@ rule collect_seconds:
         "../scripts/collect_seconds.py"
 
 
+rule export_tables:
+    input:
+        study=rules.aggregate_runs.output[0],
+        seconds=rules.collect_seconds.output[0],
+    output:
+        [f"{R}/{name}" for name in ("runs.csv", "networks.csv", "columns.csv")],
+    log:
+        f"{R}/logs/export_tables.log",
+    benchmark:
+        f"{R}/benchmarks/export_tables.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code("export_tables.py"),
+    message:
+        "Writing the tables"
+    script:
+        "../scripts/export_tables.py"
+
+
 rule draw_charts:
     input:
         rules.aggregate_runs.output,

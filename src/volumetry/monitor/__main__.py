@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "results_dir",
         nargs="?",
-        default="results",
+        default="results/default",
         help="the results_dir of its configuration (default: %(default)s)",
     )
     parser.add_argument(

@@ -28,7 +28,7 @@ Checks of the study against itself, one a cell unless said otherwise:
 Of trained networks: ``network_accuracy`` (.., network, protocol) and ``network_rank``, the fraction
 of the interpolators that do better; ``accuracy_at`` (.., protocol) and ``accuracy_after_fit``
 (.., epochs_after_fit), means over the networks of a run. Of the reference: ``interpolators_above``
-(.., accuracy), how its interpolators are distributed.
+(.., accuracy), how its interpolators are distributed, and ``log_p`` (.., A), ln Pr[A].
 
 With joint: ``tail_log_volume`` of the networks of each trained sampler, and over ``accuracy``
 ``log_p_given_fit``, the distribution of the interpolators.
@@ -48,7 +48,7 @@ import xarray as xr
 
 from volumetry.errors import DataError
 from volumetry.estimate.confidence import clopper_pearson
-from volumetry.results.networks import add_interpolators, add_networks
+from volumetry.results.networks import add_density, add_interpolators, add_networks
 from volumetry.results.reference import choose_reference
 from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
 from volumetry.results.summaries import summarise
@@ -63,7 +63,16 @@ _COORDINATES = {
     "sampler": "method that finds networks fitting the training set",
 }
 _NOT_GATHERED = {*DIMS, *CELL_VARIABLES, "verdict", "seed", "layers", "n_weights", "label_noise"}
-_NOT_GATHERED |= {"title", "Conventions", "n_classes", "n_test", "_joint", "_networks", "_scores"}
+_NOT_GATHERED |= {
+    "title",
+    "Conventions",
+    "n_classes",
+    "n_test",
+    "_joint",
+    "_networks",
+    "_scores",
+    "_log_p",
+}
 """Attributes of a run that become variables of the study, or that the study has of its own."""
 
 
@@ -157,6 +166,7 @@ def combine(
     _add_joint(study, runs, place)
     add_networks(study, runs, place)
     choose_reference(study)
+    add_density(study, runs)
     add_interpolators(study, runs)
     study.attrs = {
         "title": "Volumetry study: trained networks against the typical interpolator",

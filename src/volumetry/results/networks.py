@@ -26,7 +26,7 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
     epochs = sorted({int(look) for each in found.values() for look in each["epochs"]})
     most = max(len(each["accuracy"]) for each in found.values())
     shape = [study.sizes[dim] for dim in DIMS]
-    accuracy = np.full((*shape, most, len(SELECTIONS)), np.nan, np.float32)
+    accuracy = np.full((*shape, most, len(SELECTIONS)), np.nan)
     after = np.full((2, *shape, len(epochs)), np.nan)
     for cell, each in found.items():
         at = tuple(place[dim][value] for dim, value in zip(DIMS, cell))
@@ -53,13 +53,33 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
     put(study, "accuracy_after_fit_stderr", error, f"standard error of {quantity}")
 
 
+def add_density(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
+    """Add ln Pr[A] under uniform weights, as the reference of each cell has it."""
+    shape = [study.sizes[dim] for dim in DIMS[:4]]
+    found = {}
+    for at, name in np.ndenumerate(study["reference"].values):
+        key = tuple(study[dim].values[i].item() for dim, i in zip(DIMS, at))
+        values = runs.get((*key, name), {}).get("_log_p")
+        if values is not None and values.ndim == 1:  # joint has one a bin of accuracies
+            found[at] = values
+    if not found:
+        return
+    log_p = np.full((*shape, max(map(len, found.values()))), np.nan)
+    for at, values in found.items():
+        log_p[at][: len(values)] = values
+    about = {"long_name": "training examples classified correctly", "units": "count"}
+    study["A"] = "A", np.arange(log_p.shape[-1]), about
+    about = "ln Pr[A] under uniform weights, of the reference: ln g(A) = ln Pr[A] + M ln 2"
+    put(study, "log_p", xr.DataArray(log_p, dims=(*DIMS[:4], "A")), about, "nat")
+
+
 def add_interpolators(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
     """Add the distribution of the interpolators' test accuracy, and each network's rank in it.
 
     The interpolators are those of ``study["reference"]``.
     """
     shape = [study.sizes[dim] for dim in DIMS[:4]]
-    above = np.full((*shape, len(ACCURACIES)), np.nan, np.float32)
+    above = np.full((*shape, len(ACCURACIES)), np.nan)
     ranked = "network_accuracy" in study
     accuracy = study["network_accuracy"].values if ranked else None
     rank = np.full_like(accuracy, np.nan) if ranked else None

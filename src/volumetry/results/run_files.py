@@ -59,8 +59,8 @@ def read_run(path: str | os.PathLike) -> dict:
             found = file.variables
             run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
             if "log_g" in found and "n_weights" in run:
-                total = logsumexp(found["log_g"][...])
-                run["sum_rule"] = float(total - int(run["n_weights"]) * np.log(2))
+                run["_log_p"] = found["log_g"][...] - int(run["n_weights"]) * np.log(2)
+                run["sum_rule"] = float(logsumexp(run["_log_p"]))
             if "tail_log_volume" in found:
                 run["_joint"] = _read_joint(found, int(run["n_test"]))
             if "fitted" in found:
