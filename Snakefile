@@ -22,6 +22,21 @@ if not workflow.overwrite_configfiles:
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    print(
+        f"\nStudy {R}: {len(STUDY.runs)} runs; what is done already is not done again.\n"
+        f"Watch it from another terminal: volumetry monitor {R} --watch 10\n"
+    )
+
+
+onsuccess:
+    answer = Path(R) / "answer.txt"
+    if answer.exists():
+        print(
+            f"\n{answer.read_text(encoding='utf-8').splitlines()[0]}\nReport: {R}/report.html\n"
+        )
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/samplers.smk"

@@ -149,6 +149,7 @@ rule render_report:
             caption="../report/report.rst",
             category="Results",
         ),
+        answer=f"{R}/answer.txt",
     log:
         f"{R}/logs/render_report.log",
     benchmark:

@@ -27,6 +27,7 @@ SCALES = {
 }
 
 _PROTOCOLS = "selection"
+_ENDS = {"mean": "", "low": "_low", "high": "_high"}
 
 
 def add_advantage(study: xr.Dataset) -> None:
@@ -71,6 +72,13 @@ def _add_readings(study: xr.Dataset, random: xr.Dataset) -> None:
     quantity = "advantage by protocol and scale, paired by replicate"
     flags = converged.where(values.notnull())
     put_mean(study, "advantage_by", values, stderr, df, flags, quantity)
+    parts = {end: study[f"advantage_by{part}"] for end, part in _ENDS.items()}
+    bounded = statistics.within(xr.Dataset(parts), -1, 1)
+    for end in ("low", "high"):
+        name = f"advantage_by_{end}"
+        about = study[name].attrs
+        study[name] = study[name].where(study["scale"] != "accuracy", bounded[end])
+        study[name].attrs = about
     slope = statistics.trend(values, stderr, df, flags)
     rest = slope["stderr"], slope["df"], slope["converged"]
     quantity = "slope of the advantage against ln n, by protocol and scale, paired by replicate"
