@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from made_runs import T1, accuracies, cell, trained, write_run
+from made_runs import T1, accuracies, bounded, cell, trained, write_run
 from made_studies import networks
 from scipy import stats
 
@@ -27,9 +27,9 @@ def test_the_advantage_is_read_at_every_protocol_on_every_scale(tmp_path):
     error = np.hypot(0.05, 0.01)
     df = error**4 / (0.05**4 + 0.01**4 / 3)
     here = {"n": 10, "sampler": "gd", "protocol": "best_validation", "scale": "accuracy"}
-    assert cell(study, "advantage_by_high", **here) == pytest.approx(
-        0.35 + stats.t.ppf(0.975, df) * error, abs=1e-5
-    )
+    low, high = bounded(0.35, stats.t.ppf(0.975, df) * error, -1)
+    assert cell(study, "advantage_by_low", **here) == pytest.approx(low, abs=1e-5)
+    assert cell(study, "advantage_by_high", **here) == pytest.approx(high, abs=1e-5)
     assert cell(study, "advantage", n=10, sampler="gd") == pytest.approx(0.35)
 
 
