@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config", "docs", "envs", "profiles", "src", "workflow")
 # What a study leaves beside its results: times, and what was killed before it was done.
-NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "report.html"}
+NO_RESULTS = {"logs", "benchmarks", "checkpoints", "seconds.csv", "runs.csv", "report.html"}
 
 
 # Importing Snakemake takes half the time of a dry run; this process does it once, and forks.

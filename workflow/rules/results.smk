@@ -138,6 +138,34 @@ rule draw_charts:
         "../scripts/draw_charts.py"
 
 
+rule paper_figures:
+    input:
+        rules.aggregate_runs.output,
+    output:
+        [
+            f"{R}/paper/{chart.name}_{columns}.{kind}"
+            for chart in CHARTS
+            for columns in ("single", "double")
+            for kind in ("svg", "png", "pdf")
+        ],
+    log:
+        f"{R}/logs/paper_figures.log",
+    benchmark:
+        f"{R}/benchmarks/paper_figures.tsv"
+    conda:
+        "../../envs/volumetry.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code("draw_paper_figures.py", *(chart.module for chart in CHARTS)),
+    message:
+        "Drawing the figures for a paper"
+    script:
+        "../scripts/draw_paper_figures.py"
+
+
 rule render_report:
     input:
         study=rules.aggregate_runs.output[0],

@@ -30,19 +30,26 @@ class Figure:
     otherwise: str
     height: int = 320
 
-    def together(self) -> alt.TopLevelMixin:
-        """All panels in one chart, two columns under one legend, or the sentence."""
+    def together(self, columns: int = 2, width: int | None = None) -> alt.TopLevelMixin:
+        """All panels in one chart under one legend, or the sentence.
+
+        Args:
+            columns: panels side by side.
+            width: of each, pixels, without its axes.
+        """
         if not self.panels:
             text = alt.Chart(pd.DataFrame({"text": [self.otherwise]}), width=_WIDE, height=40)
             mark = text.mark_text(align="left", fontSize=15, color=INK)
             return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
-        width = _WIDE if len(self.panels) == 1 else _NARROW
+        width = width or (_WIDE if len(self.panels) == 1 else _NARROW)
         sized = [
             chart.properties(width=width, height=self.height, title=title)
             for title, chart in self.panels
         ]
         return themed(
-            alt.concat(*sized, columns=2, spacing=30).resolve_scale(color="shared", shape="shared")
+            alt.concat(*sized, columns=columns, spacing=30).resolve_scale(
+                color="shared", shape="shared"
+            )
         )
 
     def apart(self) -> list[tuple[str, dict]]:

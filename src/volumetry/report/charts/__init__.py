@@ -5,6 +5,7 @@ rest on a run that did not converge. Their names and words stand in ``report.cat
 """
 
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,30 @@ def draw_figure(name: str, study: xr.Dataset) -> Figure:
 def draw_chart(name: str, study: xr.Dataset) -> alt.TopLevelMixin:
     """The same as one chart."""
     return draw_figure(name, study).together()
+
+
+COLUMN_MM = {"single": 85.0, "double": 178.0}
+"""Widths of a figure in a paper, by the columns of text that it goes over."""
+
+_IN_PAPER = {"single": {"columns": 1, "width": 290}, "double": {"columns": 2, "width": 320}}
+_DOTS_PER_MM = 600 / 25.4
+
+
+def save_for_paper(figure: Figure, columns: str, svg: Path, png: Path, pdf: Path) -> None:
+    """Write a figure as wide as ``COLUMN_MM`` says, in letters of 8 points about, 600 dots an inch.
+
+    Args:
+        columns: single or double.
+    """
+    drawn = vl_convert.vegalite_to_svg(figure.together(**_IN_PAPER[columns]).to_json())
+    size = re.search(r' width="(\d+)" height="(\d+)"', drawn)
+    pixels, high = map(int, size.groups())
+    wide = COLUMN_MM[columns]
+    in_mm = f' width="{wide}mm" height="{wide * high / pixels:.2f}mm"'
+    drawn = drawn.replace(size[0], in_mm, 1)
+    svg.write_text(drawn, encoding="utf-8")
+    png.write_bytes(vl_convert.svg_to_png(drawn, scale=25.4 / 96 * _DOTS_PER_MM))
+    pdf.write_bytes(vl_convert.svg_to_pdf(drawn))
 
 
 def save(chart: alt.TopLevelMixin, svg: str | os.PathLike, png: str | os.PathLike) -> None:

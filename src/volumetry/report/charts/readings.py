@@ -40,7 +40,9 @@ def draw(study: xr.Dataset) -> Figure:
                 scale=alt.Scale(
                     domain=parts.span(rows[["value", "low", "high"]], include=[0]), nice=False
                 ),
-                axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
+                axis=alt.Axis(
+                    labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')", tickCount=5
+                ),
             )
             y = alt.Y("protocol:N", title=None, scale=alt.Scale(domain=names))
             offset = alt.YOffset("label:N", scale=alt.Scale(paddingOuter=0.4))
