@@ -32,7 +32,7 @@ def choose(device: str, walkers: int) -> str:
 def _lacks() -> str:
     """What it takes to compute on a GPU and is not there; nothing if all is."""
     if find_spec("triton") is None:
-        return "triton is not installed, which compiles the kernels (pip install volumetry[cuda])"
+        return "triton is not installed (pip install --editable '.[cuda]'), and compiles kernels"
     if _driver_is_there():
         import torch  # takes seconds
 
