@@ -6,6 +6,11 @@ import time
 from typing import NamedTuple
 
 
+def say(text: str) -> None:
+    """Write a line to the log, with the time in front."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 class Progress:
     """Prints a line at most every ``interval`` seconds, and says nothing about short work.
 
@@ -28,7 +33,7 @@ class Progress:
         rate = done / (now - self._start)
         left = f"{(total - done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
         line = f"{self.label}: {done / total:.0%}, {rate:,.3g} {self.unit}/s, at most {left}"
-        print(f"{line}; {note}" if note else line, file=sys.stderr, flush=True)
+        say(f"{line}; {note}" if note else line)
 
 
 class Line(NamedTuple):
@@ -50,6 +55,7 @@ class Line(NamedTuple):
 
 
 _LINE = re.compile(
+    r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?"
     r"(?P<label>.+?): (?P<percent>-?\d+)%, (?P<rate>[\d.,e+-]+) (?P<unit>.+?)/s, "
     r"at most (?:(?P<left>-?[\d,]+) s left|time left unknown)(?:; (?P<note>.*))?"
 )

@@ -16,6 +16,7 @@ from volumetry.runtime import netcdf
 from volumetry.runtime.checkpoint import Checkpoint, digest, watch
 from volumetry.runtime.device import choose
 from volumetry.runtime.joblog import write_cost
+from volumetry.runtime.progress import say
 from volumetry.runtime.provenance import provenance, versions
 from volumetry.systems.classification import Problem
 
@@ -96,7 +97,10 @@ def run_job(
         if checkpoint_path is not None:
             watch(checkpoint)
         given["checkpoint"] = checkpoint
+        place = ", ".join(f"{name} {value}" for name, value in cell.items())
+        say(f"{place}: seed {task.seed}, {device}, threads {threads}")
         result = sampler.run(problem, settings, task.seed, threads=threads, **given)
+    say(f"{result.attrs['verdict']}; {checkpoint.spent:.1f} s")
     if cost_path is not None:
         write_cost(cost_path, checkpoint.spent)
     return result.assign_attrs(
