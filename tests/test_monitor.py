@@ -237,7 +237,9 @@ def test_the_terminal_view_says_what_is_known(mixed):
     text = terminal.view(Reader(mixed.folder).read(), 100)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
-    assert "5 of 12 runs done (42%), 1 running, 1 stalled, 2 failed, 3 waiting" in lines[2]
+    assert (
+        "5 of 12 runs done (32% of the work), 1 running, 1 stalled, 2 failed, 3 waiting" in lines[2]
+    )
     assert re.search(r"About \d+ \w+ left with 1 run at a time. Judged by 4 finished runs.", text)
     counts = {line.split()[0]: line.split()[1:] for line in lines if line[:4] in ("rewl", "gd  ")}
     bad = ["1", "not", "converged,", "1", "unreadable"]

@@ -54,7 +54,7 @@ def render(snapshot: Snapshot, reload: float) -> str:
             for job in snapshot.runs
             if job.verdict in ("not converged", UNREADABLE)
         ],
-        curves=list(words.curves(study)),
+        curves=list(words.curves(snapshot)),
         label=lambda sampler: style(sampler).label,
         intervals=INTERVALS,
     )

@@ -79,12 +79,14 @@ class TimeLeft(NamedTuple):
         wall: seconds if as many run at a time as now; None if none runs.
         timed: finished runs that this is judged by.
         unknown: for each sampler, its runs that could not be judged.
+        spent: seconds of finished runs, and of what is done of others, one after the other.
     """
 
     work: float
     wall: float | None
     timed: int
     unknown: Counter
+    spent: float
 
 
 @dataclass(frozen=True)
@@ -364,12 +366,13 @@ def time_left(jobs: Iterable[Job], measured: Mapping[Run, float]) -> TimeLeft:
         alike = known.get(sampler)
         return statistics.median(alike[min(alike, key=distance)]) if alike else None
 
-    left, running, unknown = [], 0, Counter()
+    left, running, unknown, whole = [], 0, Counter(), 0.0
     for job in jobs:
         if job.state in ("done", "failed"):
             continue
         run = job.run
         value = expected(run.dataset, run.architecture, run.n, run.sampler)
+        whole += value or 0.0
         if job.state == "running":
             running += 1
             value = _rest(value, job.progress)
@@ -379,7 +382,8 @@ def time_left(jobs: Iterable[Job], measured: Mapping[Run, float]) -> TimeLeft:
             left.append(value)
     work = sum(left)
     wall = max(work / running, max(left, default=0.0)) if running else None
-    return TimeLeft(work, wall, len(measured), unknown)
+    spent = sum(measured.values()) + max(0.0, whole - work)
+    return TimeLeft(work, wall, len(measured), unknown, spent)
 
 
 def _rest(expected: float | None, line: Line | None) -> float | None:

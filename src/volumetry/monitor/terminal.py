@@ -36,7 +36,7 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
             lines += [f"  {job.place} · {job.kind}", *_wrapped(describe(job), width, " " * 6)]
         if len(jobs) > _MOST_JOBS:
             lines.append(f"  and {len(jobs) - _MOST_JOBS:,} more")
-    curves = list(words.curves(snapshot.study))
+    curves = list(words.curves(snapshot))
     for curve in curves:
         title = curve.title
         columns = max(1, (width - 36) // 9)
@@ -46,7 +46,10 @@ def view(snapshot: Snapshot, width: int | None = None) -> str:
             rows = [[f"  {name}", who, *numbers[part]] for name, who, numbers in curve.rows]
             lines += ["", title, *_table([header, *rows], f"<<{'>' * len(curve.sizes[part])}")]
     if curves:
-        lines += ["", "Means of finished replicates; * rests on a run that did not converge."]
+        lines += [
+            "",
+            "Means so far, (2 of 3) over so many replicates; * rests on a run not converged.",
+        ]
     return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 

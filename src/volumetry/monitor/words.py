@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from volumetry.monitor.state import STATES, UNREADABLE, Job, Snapshot
 from volumetry.results.roles import TRAINED
@@ -29,15 +28,21 @@ def duration(seconds: float) -> str:
 
 
 def fraction_done(snapshot: Snapshot) -> float:
-    """Finished runs over all runs."""
-    return sum(job.state == "done" for job in snapshot.runs) / max(1, len(snapshot.runs))
+    """Of the work that is expected; where some of it is not known, of the runs."""
+    done = sum(job.state == "done" for job in snapshot.runs) / max(1, len(snapshot.runs))
+    left = snapshot.left
+    if done == 1 or left.unknown or not left.spent:
+        return done
+    return left.spent / (left.spent + left.work)
 
 
 def headline(snapshot: Snapshot) -> str:
     """How many runs are in which state."""
     states = [job.state for job in snapshot.runs]
     others = [f"{states.count(state):,} {state}" for state in STATES[1:] if state in states]
-    done = f"{states.count('done'):,} of {len(states):,} runs done ({fraction_done(snapshot):.0%})"
+    of_what = "" if snapshot.left.unknown else " of the work"
+    done = f"{states.count('done'):,} of {len(states):,} runs done"
+    done += f" ({fraction_done(snapshot):.0%}{of_what})"
     return ", ".join([done, *others])
 
 
@@ -118,18 +123,26 @@ class Curves(NamedTuple):
     rows: list[tuple[str, str, list[str]]]
 
 
-def curves(study: xr.Dataset | None) -> Iterator[Curves]:
-    """Means over the finished replicates; an asterisk marks what rests on an unconverged run."""
+def curves(snapshot: Snapshot) -> Iterator[Curves]:
+    """Means over the finished replicates, and of how many if not of all; an asterisk marks what
+    rests on an unconverged run."""
+    study = snapshot.study
     if study is None:
         return
+    replicates = len({job.run.replicate for job in snapshot.runs})
     for dataset, architecture, part in cases(study):
         present = part["converged"].notnull().any(["replicate", "sampler"])
         part = part.isel(n=present.values).transpose("sampler", "n", ...)
         rows = [
-            (quantity, str(sampler), [_number(*pair, form) for pair in zip(values, good)])
+            (
+                quantity,
+                str(sampler),
+                [_number(*each, replicates, form) for each in zip(values, good, entered)],
+            )
             for name, (quantity, form) in _QUANTITIES.items()
-            for sampler, values, good in zip(
-                part["sampler"].values, part[name].values, part[f"{name}_converged"].values
+            for sampler, values, good, entered in zip(
+                part["sampler"].values,
+                *(part[f"{name}{about}"].values for about in ("", "_converged", "_replicates")),
             )
             if np.isfinite(values).any() and (name != "advantage" or sampler in TRAINED)
         ]
@@ -137,5 +150,8 @@ def curves(study: xr.Dataset | None) -> Iterator[Curves]:
             yield Curves(f"{dataset} · {architecture}", part["n"].values.tolist(), rows)
 
 
-def _number(value: float, converged: float, form: str) -> str:
-    return f"{value:{form}}{'' if converged else '*'}" if np.isfinite(value) else "–"
+def _number(value: float, converged: float, entered: float, replicates: int, form: str) -> str:
+    if not np.isfinite(value):
+        return "–"
+    of = "" if entered == replicates else f" ({entered:.0f} of {replicates})"
+    return f"{value:{form}}{'' if converged else '*'}{of}"
