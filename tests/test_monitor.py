@@ -247,9 +247,9 @@ def test_the_terminal_view_says_what_is_known(mixed):
     assert f"45%; 0.5 blocks/s; at most 2 min left; {NOTE}" in text
     assert "the data are damaged" in text and "KeyError: 'x'" in text
     rows = [line.split() for line in lines]
-    assert ["test", "accuracy", "gd", "0.900", "–"] in rows
-    assert ["advantage", "gd", "+0.300", "–"] in rows
-    assert ["ln", "V", "(nats)", "rewl", "-3.50", "–"] in rows
+    assert ["test", "accuracy", "gd", "0.900", "(1", "of", "2)", "–"] in rows
+    assert ["advantage", "gd", "+0.300", "(1", "of", "2)", "–"] in rows
+    assert ["ln", "V", "(nats)", "rewl", "-3.50", "(1", "of", "2)", "–"] in rows
 
 
 def test_the_page_shows_the_same_and_reloads_until_the_end(mixed):

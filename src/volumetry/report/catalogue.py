@@ -41,9 +41,9 @@ CHARTS: dict[str, Chart] = {
             title="The advantage of training over the typical interpolator",
             caption="Test accuracy of networks found by gradient descent minus that of a typical "
             "network among all those that fit the same training set, at the protocol that the "
-            "study reports. Zero (black line) means that training is worth no more than a random "
-            "fit; a curve that comes down to it is the diminishing advantage, on this scale and at "
-            "this protocol.",
+            "study reports. Zero (the horizontal line) means that training is worth no more than a "
+            "random fit; a curve that comes down to it is the diminishing advantage, on this "
+            "scale and at this protocol.",
         ),
         Chart(
             name="readings",
@@ -69,7 +69,7 @@ CHARTS: dict[str, Chart] = {
             name="interpolators",
             title="Where trained networks stand among all that fit",
             caption="Test accuracy of the sampled interpolators, of all replicates together "
-            "(black: half of them in the thick bar, 95 % in the thin one, the median marked), and "
+            "(bars: half of them in the thick one, 95 % in the thin one, the median marked), and "
             "of every trained network (marks) at the protocol that the study reports. Marks "
             "inside the bar are no better than a random fit would be.",
             needs=REFERENCES,

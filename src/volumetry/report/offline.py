@@ -74,6 +74,9 @@ def _with_panels(chart: Mapping, static: int) -> dict:
     """What a template needs of a chart; the first ``static`` panels as images, too."""
     figure: Figure | None = chart.get("figure")
     panels = figure.apart() if figure else [("", _plain(chart["chart"]))]
+    for _, spec in panels:
+        # The place has its numbers in words; no mark needs its own besides.
+        spec["config"] = spec.get("config", {}) | {"aria": False}
     made = [
         {
             "id": chart["name"] if figure is None else f"{chart['name']}-{number}",
@@ -114,6 +117,7 @@ def _image(spec: dict, prefix: str) -> Markup:
     depend on what was drawn before."""
     drawn = vl_convert.vegalite_to_svg(json.dumps(spec | {"width": _STATIC_WIDTH}))
     drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn)  # HTML knows what an svg is
+    drawn = drawn.replace("<svg", '<svg aria-hidden="true"', 1)
     names = dict.fromkeys(re.findall(r' id="([^"]+)"', drawn))
     for number, name in enumerate(names):
         drawn = re.sub(rf'( id="|url\(#){name}(?=[")])', rf"\g<1>{prefix}{number}", drawn)

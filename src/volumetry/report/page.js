@@ -3,19 +3,40 @@
 const hidden = new Set();
 const views = new Map();
 
-function specOf(id) {
-  return JSON.parse(document.getElementById(id + "-spec").textContent);
+function specOf(id, reviver) {
+  return JSON.parse(document.getElementById(id + "-spec").textContent, reviver);
 }
 
-async function draw(place) {
-  if (views.has(place.id)) return views.get(place.id);
-  const options = { mode: "vega-lite", renderer: "svg", actions: false };
-  const drawing = vegaEmbed(place, specOf(place.id), options).then((result) => {
-    hide(result.view);
-    return result.view;
+// A chart in a place, and no warning in the console if what it shows is hidden.
+async function embed(place, spec) {
+  const options = { mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1 };
+  const { view } = await vegaEmbed(place, spec, options);
+  // The place has its numbers in words; nobody needs each mark read out besides.
+  place.querySelector("svg").setAttribute("aria-hidden", "true");
+  hide(view);
+  return view;
+}
+
+function draw(place) {
+  if (!views.has(place.id)) views.set(place.id, embed(place, specOf(place.id)));
+  return views.get(place.id);
+}
+
+// The same chart for a file: on white, with the title and the legend that the page keeps outside.
+function drawAlone(place) {
+  const spec = specOf(place.id, (key, value) => (
+    key === "legend" && value === null ? { title: null, columns: 2 } : value));
+  const title = titleOf(place);
+  return embed(document.createElement("div"), {
+    ...spec,
+    background: "white",
+    ...(title && { title }),
+    ...(spec.width === "container" && { width: 640 }),
   });
-  views.set(place.id, drawing);
-  return drawing;
+}
+
+function titleOf(place) {
+  return place.parentElement.querySelector("h3")?.textContent ?? "";
 }
 
 function hide(view) {
@@ -53,13 +74,12 @@ async function saveFigure(button) {
   const { kind } = button.dataset;
   const places = [...button.closest("figure, section").querySelectorAll(".chart")];
   if (kind === "csv") {
-    const panels = places.map((place) => (
-      { id: place.id, title: place.parentElement.querySelector("h3")?.textContent ?? "" }));
+    const panels = places.map((place) => ({ id: place.id, title: titleOf(place) }));
     save(`${figure}.csv`, new Blob([csvOf(panels)], { type: "text/csv" }));
     return;
   }
   for (const place of places) {
-    const view = await draw(place);
+    const view = await drawAlone(place);
     const name = `${place.id}.${kind}`;
     if (kind === "svg") {
       save(name, new Blob([await view.toSVG()], { type: "image/svg+xml" }));
@@ -67,6 +87,7 @@ async function saveFigure(button) {
       const canvas = await view.toCanvas(2);
       canvas.toBlob((blob) => save(name, blob));
     }
+    view.finalize();
   }
 }
 
@@ -104,3 +125,11 @@ for (const tools of document.querySelectorAll(".tools")) {
     if (event.target.dataset.kind) saveFigure(event.target);
   });
 }
+
+// Keys can scroll whatever is wider than its place.
+const scrolling = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  }
+});
+document.querySelectorAll(".table, pre").forEach((each) => scrolling.observe(each));

@@ -20,6 +20,8 @@ def themed(chart: alt.ConcatChart) -> alt.ConcatChart:
             tickColor=INK,
             gridColor="#e4e4e4",
             titlePadding=8,
+            labelSeparation=4,
+            labelFlush=False,
         )
         .configure_legend(
             orient="top",

@@ -33,7 +33,7 @@ def draw(study: xr.Dataset) -> Figure:
         y = alt.Y(
             "value:Q",
             title="Log-volume ln V (nats)",
-            scale=alt.Scale(type="log", domain=[-ticks[-1], -ticks[0]], nice=False),
+            scale=alt.Scale(type="log", domain=[-ticks[-1], -ticks[0]], nice=False, clamp=True),
             axis=alt.Axis(values=[-tick for tick in ticks], format="~f"),
         )
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("ln V", ".3f")

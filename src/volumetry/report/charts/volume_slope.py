@@ -31,7 +31,7 @@ def draw(study: xr.Dataset) -> Figure:
         limits = parts.span(steps[["value", "low", "high"]], points[["value", "low", "high"]])
         scale = alt.Scale(domain=[min(limits[0], 0), limits[1]], nice=False)
         y = alt.Y("value:Q", title="Nats for each further example", scale=scale)
-        x, tooltip = parts.n_axis(steps["n"], left), parts.tooltips("nats", ".4f")
+        x, tooltip = parts.n_axis([*steps["n"], *points["n"]], left), parts.tooltips("nats", ".4f")
         steps, points = (rows.assign(x=rows["n"]) for rows in (steps, points))
         power = alt.Tooltip("too_large:Q", title="ln V too large by, noticed", format=".2f")
         step = alt.Chart(steps).encode(x=x, x2="start:Q", color=legend["color"])
