@@ -9,6 +9,9 @@ from volumetry.results.aggregate import aggregate
 from volumetry.results.roles import TRAINED
 from volumetry.runtime import netcdf
 
+ARRAYS = ("hits", "fitted", "test_counts", "exchange_acceptance", "ln_f", "lineages")
+"""Numbers of a run that are not common to all samplers."""
+
 GD = {10: [0.60, 0.62], 40: [0.70, 0.71]}
 REWL = {10: [0.40, 0.42], 40: [0.66, 0.67]}
 
@@ -22,7 +25,7 @@ def study_of(folder, *runs):
             for replicate, accuracy in enumerate(row):
                 common = {"test_accuracy": accuracy, "test_accuracy_stderr": 0.01}
                 common |= {"converged": True, "verdict": "every criterion met"}
-                extra = {k: v for k, v in numbers.items() if k in ("hits", "fitted", "test_counts")}
+                extra = {k: v for k, v in numbers.items() if k in ARRAYS}
                 if sampler in TRAINED and "fitted" not in extra:
                     extra |= networks(*_states(n, accuracy, numbers.get("first_fit", {})))
                 common |= {k: v for k, v in numbers.items() if k not in {*extra, "first_fit"}}

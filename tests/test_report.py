@@ -250,6 +250,24 @@ def test_page_marks_rows_that_did_not_converge(tmp_path):
     assert all("0 of 2" in row and "&lt;no&gt; round trip" in row for row in bad)
 
 
+def test_page_tells_how_the_chains_mixed(tmp_path):
+    """Three windows, of which the last has no next one; two layers."""
+    study = study_of(
+        tmp_path,
+        run("gd", GD),
+        rewl(
+            exchange_acceptance=("window", [0.31, 0.22, np.nan]),
+            ln_f=(("learning_step", "window"), [[0.5, 0.5, 0.5], [0.02, 0.01, 0.03]]),
+            lineages=("layer", [12.0, 40.0]),
+        ),
+    )
+    here = study.isel(n=0, replicate=0).sel(sampler="rewl")
+    assert (here["exchange_least"], here["ln_f_last"], here["lineages_least"]) == (0.22, 0.03, 12)
+    rows = re.findall(r"<tr>.*?</tr>", without_libraries(page.render(study, None, "")))
+    (row,) = [row for row in rows if ">10<" in row and "22%" in row]
+    assert ">3.0e-02<" in row and ">12<" in row
+
+
 def test_page_without_rewl_says_so(tmp_path):
     html = page.render(study_of(tmp_path, run("gd", GD)), None, "")
     assert answer.NO_ADVANTAGE in html

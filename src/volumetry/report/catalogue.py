@@ -85,7 +85,7 @@ CHARTS: dict[str, Chart] = {
             name="log_volume",
             title="Log-volume of the fitting set",
             caption="Natural logarithm of the fraction of all weight settings that fit the "
-            "training set; e^−100 is about 1 in 10^43. Each green mark is one run of Guess & "
+            "training set; exp(−100) is about 1 in 10⁴³. Each green mark is one run of Guess & "
             "Check, beside small crosses for the random interpolator on the same training subset; "
             "a triangle is a run without a hit: the upper end of its interval.",
         ),

@@ -49,6 +49,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         checks=findings.checks(study),
         steps=findings.steps(study),
         convergence=_convergence(study),
+        diagnostics=_diagnostics(study),
         cost=_cost(study, seconds or ()),
         networks=_networks(study),
         parameters=_parameters(study),
@@ -137,6 +138,28 @@ def _convergence(study: xr.Dataset) -> list[dict]:
                 "bad": bad > 0,
             }
         )
+    return rows
+
+
+_DIAGNOSTICS = {
+    "round_trips": ("min", "{:,.0f}"),
+    "exchange_least": ("min", "{:.0%}"),
+    "ln_f_last": ("max", "{:.1e}"),
+    "lineages_least": ("min", "{:.0f}"),
+}
+
+
+def _diagnostics(study: xr.Dataset) -> list[tuple]:
+    """For each group of chains: place, and the worst of its replicates in what tells of mixing."""
+    rows = []
+    for place, part in _groups(study):
+        worst = {name: float(getattr(part[name], how)()) for name, (how, _) in _DIAGNOSTICS.items()}
+        if any(np.isfinite(value) for value in worst.values()):
+            words = (
+                form.format(worst[name]) if np.isfinite(worst[name]) else ""
+                for name, (_, form) in _DIAGNOSTICS.items()
+            )
+            rows.append((*place, *words))
     return rows
 
 

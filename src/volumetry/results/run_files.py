@@ -36,6 +36,9 @@ CELL_VARIABLES = {
     "n_networks": ("networks trained", "count"),
     "n_fitted": ("networks trained that fitted the training set", "count"),
     "round_trips": ("round trips of the replicas", "count"),
+    "exchange_least": ("least share of exchanges accepted between neighbouring windows", "1"),
+    "ln_f_last": ("largest ln f at the end of learning", "nat"),
+    "lineages_least": ("least independent lineages of a layer's weights at A = n", "1"),
     "log_volume_drift": ("change of ln V between the halves of production, standard errors", "1"),
     "sum_rule": ("ln of the sum of g(A) over 2^M", "1"),
 }
@@ -61,6 +64,7 @@ def read_run(path: str | os.PathLike) -> dict:
             if "log_g" in found and "n_weights" in run:
                 run["_log_p"] = found["log_g"][...] - int(run["n_weights"]) * np.log(2)
                 run["sum_rule"] = float(logsumexp(run["_log_p"]))
+            run |= _extremes(found)
             if "tail_log_volume" in found:
                 run["_joint"] = _read_joint(found, int(run["n_test"]))
             if "fitted" in found:
@@ -84,6 +88,20 @@ def read_run(path: str | os.PathLike) -> dict:
 def _shared(value):
     """Text as one object for all runs: most of what they say is the same, and it may be long."""
     return sys.intern(value) if isinstance(value, str) else value
+
+
+def _extremes(file: Mapping[str, netCDF4.Variable]) -> dict[str, float]:
+    """What was worst among windows, learning steps or layers."""
+    found = {}
+    if "exchange_acceptance" in file and (rates := file["exchange_acceptance"][...]).size > 1:
+        found["exchange_least"] = float(np.nanmin(rates))  # the last window has no next one
+    if "ln_f" in file:
+        found["ln_f_last"] = float(file["ln_f"][-1].max())
+    if "lineages" in file:
+        lineages = file["lineages"][...]
+        behind = lineages if lineages.ndim == 1 else lineages.sum(axis=0)  # of all populations
+        found["lineages_least"] = float(behind.min())
+    return found
 
 
 def _read_networks(file: Mapping[str, netCDF4.Variable]) -> dict:
