@@ -318,6 +318,29 @@ def test_tails_have_a_line_for_each_size_and_a_mark_for_each_sampler():
     assert "accuracy_tails" in shown(study)
 
 
+def test_the_joint_density_has_a_cell_for_each_level_and_a_ridge():
+    """Two levels of A, of which the upper one is met at the upper half of accuracies alone."""
+    grid = np.linspace(0, 1, 5)
+    values = np.log([[0.1, 0.2, 0.4, 0.2, 0.1], [np.nan, np.nan, 0.5, 0.25, 0.25]])
+    dims = ("dataset", "architecture", "n", "replicate", "A", "coarse_accuracy")
+    study = xr.Dataset(
+        {"log_p_joint": (dims, values[None, None, None, None])},
+        {
+            "dataset": ["digits"],
+            "architecture": ["tiny"],
+            "n": [1],
+            "replicate": [0],
+            "A": [0, 1],
+            "coarse_accuracy": grid,
+        },
+    )
+    table = rows(charts.draw_chart("joint_density", study))
+    cells = {(row["end"], round(row["top"], 3)): row["value"] for row in table if "end" in row}
+    assert len(cells) == 8 and cells[0.5, 0.625] == round(np.log(0.4), 2)
+    ridge = {row["A"]: row["accuracy"] for row in table if "end" not in row}
+    assert ridge == {0: pytest.approx(0.5), 1: pytest.approx(0.6875)}
+
+
 # ---- the catalogue -------------------------------------------------------------------------------
 
 

@@ -353,10 +353,14 @@ def test_tail_volumes_of_trained_networks(tmp_path):
         "tail_log_volume_stderr": ("network", [0.1, 0.3, 0.2]),
         "hits_low": ("accuracy_bin", [0, 5]),
         "log_p_given_fit": ("accuracy_bin", np.log([0.25, 0.75])),
+        "log_g_joint": (("A", "accuracy_bin"), np.full((11, 2), -np.inf)),
     }
-    path = write_run(tmp_path, "joint", 10, 0, test_accuracy=0.4, extra=extra)
-    netcdf.write(netcdf.read(path).assign_attrs(n_test=10), path)
-    files = [path] + [write_run(tmp_path, s, 10, 0, test_accuracy=0.5) for s in ("gd", "sam")]
+    # A = 10 has a probability of exp(-8), and M is 296.
+    extra["log_g_joint"][1][10] = np.log([0.25, 0.75]) - 8 + 296 * np.log(2)
+    files = [write_run(tmp_path, s, 10, 0, test_accuracy=0.5) for s in ("gd", "sam")]
+    files.append(write_run(tmp_path, "joint", 10, 0, test_accuracy=0.4, log_volume=-8, extra=extra))
+    for path in files:
+        netcdf.write(netcdf.read(path).assign_attrs(n_test=10), path)
     study = aggregate(files)
     where = {"n": 10, "replicate": 0}
     assert cell(study, "tail_log_volume", **where, sampler="gd") == -4
@@ -368,3 +372,11 @@ def test_tail_volumes_of_trained_networks(tmp_path):
     assert density.sel(accuracy=0.2) == pytest.approx(np.log(0.25 / 0.5))
     assert density.sel(accuracy=0.75) == pytest.approx(np.log(0.75 / 0.6))
     assert np.isnan(density.sel(accuracy=0.0))
+    joint = study["log_p_joint"].sel(n=10, replicate=0, coarse_accuracy=0.2).squeeze()
+    assert joint.sel(A=10) == pytest.approx(np.log(0.25 / 0.5) - 8)
+    assert joint.sel(A=9).isnull()
+    # Bins of several scores stand at the middle of them, 2 and 7 of 10.
+    above = study["interpolators_above"].sel(n=10, replicate=0).squeeze()
+    np.testing.assert_allclose(
+        above.sel(accuracy=[0.2, 0.25, 0.7, 0.705], method="nearest"), [1, 0.75, 0.75, 0]
+    )

@@ -116,6 +116,16 @@ CHARTS: dict[str, Chart] = {
             "the lower they lie, the less a random fit could have been one of them.",
             needs=(JOINT,),
         ),
+        Chart(
+            name="joint_density",
+            title="How training and test accuracy go together in weight space",
+            caption="Density of weight settings over the number A of training examples that they "
+            "have right and their test accuracy, at the largest n of each case: bright where there "
+            "are many, each colour a factor. The line is the mean accuracy of all settings with "
+            "that A; at its right end, where A = n, stands the typical interpolator. The more the "
+            "line rises, the more does fitting by itself make networks generalise.",
+            needs=(JOINT,),
+        ),
     )
 }
 """By name, in the order of the report."""

@@ -50,7 +50,7 @@ from volumetry.errors import DataError
 from volumetry.estimate.confidence import clopper_pearson
 from volumetry.results.networks import add_density, add_interpolators, add_networks
 from volumetry.results.reference import choose_reference
-from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, read_run
+from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, FEWER, read_run
 from volumetry.results.summaries import summarise
 from volumetry.runtime.netcdf import cf_attributes
 from volumetry.study.registry import METHODS
@@ -62,6 +62,7 @@ _COORDINATES = {
     "replicate": "independent draw of the nested training subsets, with independent chains",
     "sampler": "method that finds networks fitting the training set",
 }
+_LEVELS = "training examples classified correctly"
 _NOT_GATHERED = {*DIMS, *CELL_VARIABLES, "verdict", "seed", "layers", "n_weights", "label_noise"}
 _NOT_GATHERED |= {
     "title",
@@ -188,9 +189,12 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mapping)
     shape = [study.sizes[dim] for dim in DIMS]
     tail, error = np.full((2, *shape), np.nan)
     density = np.full((*shape[:4], len(ACCURACIES)), np.nan)
+    levels = int(study["n"].max()) + 1
+    joint = np.full((*shape[:4], levels, len(FEWER)), np.nan, np.float32)
     for run in found:
         at = tuple(place[dim][run[dim]] for dim in DIMS[:4])
         density[at] = run["_joint"]["density"]
+        joint[at][: len(run["_joint"]["joint"])] = run["_joint"]["joint"]
         for sampler, (tails, errors) in run["_joint"]["tails"].items():
             if sampler not in place["sampler"]:
                 continue  # its own runs are not there, or no longer
@@ -208,8 +212,12 @@ def _add_joint(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mapping)
     study["log_p_given_fit"] = (
         (*DIMS[:4], "accuracy"),
         density,
-        {"long_name": "ln of the density of the test accuracy at A = n", "units": "1"},
+        cf_attributes("ln of the density of the test accuracy at A = n"),
     )
+    study["coarse_accuracy"] = "coarse_accuracy", FEWER, cf_attributes("test accuracy")
+    study["A"] = "A", np.arange(levels), cf_attributes(_LEVELS, "count")
+    name = "ln of Pr[A] times the density of the test accuracy at A, under uniform weights"
+    study["log_p_joint"] = (*DIMS[:4], "A", "coarse_accuracy"), joint, cf_attributes(name, "nat")
 
 
 def _ordered(seen: list[str], wanted: Sequence[str] | None, kind: str) -> list[str]:

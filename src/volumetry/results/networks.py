@@ -64,7 +64,7 @@ def add_density(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
             found[at] = values
     if not found:
         return
-    log_p = np.full((*shape, max(map(len, found.values()))), np.nan)
+    log_p = np.full((*shape, int(study["n"].max()) + 1), np.nan)
     for at, values in found.items():
         log_p[at][: len(values)] = values
     about = {"long_name": "training examples classified correctly", "units": "count"}

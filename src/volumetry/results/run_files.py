@@ -47,6 +47,9 @@ CELL_VARIABLES = {
 ACCURACIES = np.linspace(0, 1, 201)
 """Grid of test accuracies for the distribution of the interpolators."""
 
+FEWER = np.linspace(0, 1, 51)
+"""The same for the joint distribution of A and the test accuracy."""
+
 
 def read_run(path: str | os.PathLike) -> dict:
     """Cell, numbers and attributes of one run.
@@ -66,13 +69,13 @@ def read_run(path: str | os.PathLike) -> dict:
                 run["sum_rule"] = float(logsumexp(run["_log_p"]))
             run |= _extremes(found)
             if "tail_log_volume" in found:
-                run["_joint"] = _read_joint(found, int(run["n_test"]))
+                run["_joint"] = _read_joint(found, int(run["n_test"]), int(run["n_weights"]))
             if "fitted" in found:
                 fitted = found["fitted"][...]
                 run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
             if "test_accuracy_after_fit" in found:
                 run["_networks"] = _read_networks(found)
-            if scores := _read_scores(found):
+            if scores := _read_scores(found, int(run.get("n_test", 0))):
                 run["_scores"] = scores
     except (OSError, ValueError, RuntimeError, LookupError) as error:
         raise DataError(
@@ -99,8 +102,9 @@ def _extremes(file: Mapping[str, netCDF4.Variable]) -> dict[str, float]:
         found["ln_f_last"] = float(file["ln_f"][-1].max())
     if "lineages" in file:
         lineages = file["lineages"][...]
-        behind = lineages if lineages.ndim == 1 else lineages.sum(axis=0)  # of all populations
-        found["lineages_least"] = float(behind.min())
+        if file["lineages"].dimensions[0] == "population":
+            lineages = lineages.sum(axis=0)
+        found["lineages_least"] = float(lineages.min())
     return found
 
 
@@ -114,7 +118,9 @@ def _read_networks(file: Mapping[str, netCDF4.Variable]) -> dict:
     }
 
 
-def _read_scores(file: Mapping[str, netCDF4.Variable]) -> tuple[np.ndarray, np.ndarray] | None:
+def _read_scores(
+    file: Mapping[str, netCDF4.Variable], n_test: int
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Test scores (correct examples, ascending) that interpolators were seen with, and the fraction
     of each, of a sampler that reached A = n."""
     if "log_volume" not in file or not np.isfinite(file["log_volume"][...]):
@@ -128,23 +134,42 @@ def _read_scores(file: Mapping[str, netCDF4.Variable]) -> tuple[np.ndarray, np.n
         shares = np.exp(at_goal - at_goal.max())
     else:
         return None
-    scores = np.flatnonzero(shares > 0)
-    if not scores.size:
+    met = np.flatnonzero(shares > 0)
+    if not met.size:
         return None
-    return scores, (shares[scores] / shares[scores].sum())
+    scores = np.arange(len(shares))
+    if "hits_low" in file:  # a bin of several scores stands at the middle of them
+        scores = np.floor(_middles(file, n_test)).astype(int)
+    return scores[met], shares[met] / shares[met].sum()
 
 
-def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int) -> dict:
-    """Tail volumes by sampler, and the distribution of the accuracy, of a run of joint."""
+def _middles(file: Mapping[str, netCDF4.Variable], n_test: int) -> np.ndarray:
+    """Middle of the test scores of each bin of joint, correct examples."""
+    low = file["hits_low"][...]
+    return (low + np.append(low[1:], n_test + 1) - 1) / 2
+
+
+def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int, n_weights: int) -> dict:
+    """Tail volumes by sampler, and the distributions of the accuracy, of a run of joint: given that
+    all n fit, and together with A."""
     samplers = file["network_sampler"][...]
     tails, errors = file["tail_log_volume"][...], file["tail_log_volume_stderr"][...]
     by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
-    low, log_p = file["hits_low"][...], file["log_p_given_fit"][...]
     # Density over accuracy, so that bins of any width compare.
-    density = log_p - np.log(np.diff(np.append(low, n_test + 1)) / n_test)
-    centre = (low + np.append(low[1:], n_test + 1) - 1) / 2 / n_test
+    low = file["hits_low"][...]
+    per_accuracy = np.log(np.diff(np.append(low, n_test + 1)) / n_test)
+    centre = _middles(file, n_test) / n_test
+    joint = file["log_g_joint"][...] - n_weights * np.log(2)
+    return {
+        "tails": by_sampler,
+        "density": _on_grid(centre, file["log_p_given_fit"][...] - per_accuracy, ACCURACIES),
+        "joint": np.array([_on_grid(centre, row - per_accuracy, FEWER) for row in joint]),
+    }
+
+
+def _on_grid(centre: np.ndarray, density: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """A logarithmic density between bins, on a grid of accuracies; NaN beyond what is known."""
     known = np.isfinite(density)
-    values = np.full(len(ACCURACIES), np.nan)
-    if known.any():
-        values = np.interp(ACCURACIES, centre[known], density[known], left=np.nan, right=np.nan)
-    return {"tails": by_sampler, "density": values}
+    if not known.any():
+        return np.full(len(grid), np.nan)
+    return np.interp(grid, centre[known], density[known], left=np.nan, right=np.nan)
