@@ -38,7 +38,8 @@ def study(tmp_path_factory):
 
 def shown(study):
     """Names of the charts of a study."""
-    return [chart.name for chart in of_study(study["sampler"].values)]
+    cases = study.sizes["dataset"] * study.sizes["architecture"]
+    return [chart.name for chart in of_study(study["sampler"].values, cases)]
 
 
 def rows(chart):
@@ -341,6 +342,23 @@ def test_the_joint_density_has_a_cell_for_each_level_and_a_ridge():
     assert ridge == {0: pytest.approx(0.5), 1: pytest.approx(0.6875)}
 
 
+def test_cases_are_compared_where_there_are_two(tmp_path, study):
+    """ln V is 1 - 0.6 n: (0.6 n - 1) / n nats for each example."""
+    two = study_of(
+        tmp_path, *(each for name in "ab" for each in (run("gd", GD, name), _rewl(name)))
+    )
+    table = [row for row in rows(charts.draw_chart("comparison", two)) if "label" in row]
+    assert {row["label"] for row in table} == {"a · simple_cnn", "b · simple_cnn"}
+    values = [row["value"] for row in table if row["n"] == 40 and row["label"][0] == "b"]
+    assert values == pytest.approx([23 / 40, np.mean(REWL[40]), 0.04])
+    assert "comparison" in shown(two) and "comparison" not in shown(study)
+
+
+def _rewl(dataset):
+    _, *rest = rewl()
+    return dataset, *rest
+
+
 # ---- the catalogue -------------------------------------------------------------------------------
 
 
@@ -365,6 +383,6 @@ def test_the_catalogue_is_light():
 
 
 def test_charts_are_drawn_where_their_samplers_are_run():
-    without = [chart.name for chart in of_study(["gd", "rewl"])]
-    assert without == [name for name in CHARTS if name != "accuracy_tails"]
-    assert of_study(["gd", "rewl", "joint"]) == list(CHARTS.values())
+    without = [chart.name for chart in of_study(["gd", "rewl"], 2)]
+    assert without == [name for name in CHARTS if name not in ("accuracy_tails", "joint_density")]
+    assert of_study(["gd", "rewl", "joint"], 2) == list(CHARTS.values())

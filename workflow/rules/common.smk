@@ -31,7 +31,9 @@ shell.prefix("set -euo pipefail; exec ")
 R = config["results_dir"].rstrip("/")
 TRAINED_HERE = of_kind(TRAINED, config["samplers"])
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-CHARTS = catalogue.of_study(config["samplers"])
+CHARTS = catalogue.of_study(
+    config["samplers"], len(config["datasets"]) * len(config["architectures"])
+)
 
 
 wildcard_constraints:

@@ -20,12 +20,14 @@ class Chart:
         title: one line.
         caption: what it shows, and how to read it.
         needs: samplers of which a study has one at least, or it does not have the chart.
+        cases: pairs of a dataset and an architecture that it has at least, or likewise.
     """
 
     name: str
     title: str
     caption: str
     needs: Sequence[str] = ()
+    cases: int = 1
 
     @property
     def module(self) -> str:
@@ -80,6 +82,15 @@ CHARTS: dict[str, Chart] = {
             caption="Accuracy on the test set of networks that classify all n training examples "
             "correctly. Guess & Check and the random interpolator sample the same networks in two "
             "ways and should agree where Guess & Check finds any.",
+        ),
+        Chart(
+            name="comparison",
+            title="Case beside case",
+            caption="What an example costs in volume, how accurate the typical interpolator is, "
+            "and the advantage of training at the protocol that the study reports, for every "
+            "dataset and architecture: label noise, other classes, more layers or wider ones.",
+            needs=REFERENCES,
+            cases=2,
         ),
         Chart(
             name="log_volume",
@@ -138,10 +149,10 @@ MARKS = (
 """How to read what all charts have."""
 
 
-def of_study(samplers: Collection[str]) -> list[Chart]:
-    """The charts of a study with these samplers."""
+def of_study(samplers: Collection[str], cases: int) -> list[Chart]:
+    """The charts of a study with these samplers, and so many pairs of dataset and architecture."""
     return [
         chart
         for chart in CHARTS.values()
-        if not chart.needs or not set(chart.needs).isdisjoint(samplers)
+        if (not chart.needs or not set(chart.needs).isdisjoint(samplers)) and cases >= chart.cases
     ]

@@ -34,9 +34,10 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
         "log_volume": findings.guess_and_check_agreement(study),
         "volume_slope": findings.slope_agreement(study),
     }
+    cases_of = study.sizes["dataset"] * study.sizes["architecture"]
     charts = [
         section | {"finding": agreement.get(section["name"], "")}
-        for section in sections(study, of_study(study["sampler"].values))
+        for section in sections(study, of_study(study["sampler"].values, cases_of))
     ]
     return offline.render(
         "page.html.j2",

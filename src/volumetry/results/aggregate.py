@@ -13,6 +13,7 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
     log_volume_slope_mean, minus_log_accuracy_mean    (dataset, architecture, n)
     slope_above_first, slope_above_last               (dataset, architecture, n)
     error_bound, gibbs_error                          (dataset, architecture, n)
+    nats_per_example, reference_accuracy              (dataset, architecture, n)
 
 Checks of the study against itself, one a cell unless said otherwise:
 

@@ -25,6 +25,7 @@ def summarise(study: xr.Dataset) -> None:
     _add_slope(study)
     _add_checks(study)
     _add_bound(study)
+    _add_typical(study)
 
 
 def _add_means(study: xr.Dataset) -> None:
@@ -129,3 +130,16 @@ def _add_bound(study: xr.Dataset) -> None:
     stderr, df = (1 - noise) * random["test_accuracy_stderr"], random["test_accuracy_df"]
     quantity = "error of the random interpolator on labels as noisy as those of the training set"
     put_mean(study, "gibbs_error", error, stderr, df, random["converged"], quantity)
+
+
+def _add_typical(study: xr.Dataset) -> None:
+    """How good is the typical interpolator, and how much volume does an example take?"""
+    random = of_reference(study)
+    n, good = study["n"], random["converged"]
+    value, stderr = -random["log_volume"] / n, random["log_volume_stderr"] / n
+    quantity = "-ln V / n of the reference"
+    rest = random["log_volume_df"], good, quantity, "nat"
+    put_mean(study, "nats_per_example", value, stderr, *rest)
+    errors = random["test_accuracy_stderr"], random["test_accuracy_df"]
+    rest = good, "test accuracy of the reference", "1", (0, 1)
+    put_mean(study, "reference_accuracy", random["test_accuracy"], *errors, *rest)
