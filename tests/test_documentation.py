@@ -145,7 +145,7 @@ def test_the_sampler_that_is_added_as_an_example_runs(tmp_path):
     made = Repository(tmp_path / "clone")
     (made.path / ".venv").symlink_to(sys.prefix)
     page = ROOT / "docs" / "adding_a_sampler.md"
-    module, record = blocks(page, "python")
+    (module,), (record,) = blocks(page, "python"), blocks(page, "text")
     assert len(module.splitlines()) < 60
     package = made.path / "src" / "volumetry"
     (package / "methods" / "greedy.py").write_text(module)

@@ -81,7 +81,7 @@ def trend(
     """
     there = values.notnull()
     there &= there.sum("n") > 1
-    place = np.log(values["n"]).where(there)
+    place = values["n"].copy(data=np.log(values["n"].values)).where(there)
     place -= place.mean("n")
     share = place / (place**2).sum("n")
     known = there.any("n")

@@ -1,6 +1,7 @@
 """NetCDF files that are whole, and the same bytes for the same content."""
 
 import os
+from typing import Any
 
 import netCDF4  # noqa: F401  the engine, named so that a result tells its version
 import numpy as np
@@ -52,7 +53,7 @@ def write(dataset: xr.Dataset, path: str | os.PathLike) -> None:
 
 
 def _stored_as(variable: xr.Variable) -> dict:
-    stored = {"zlib": True, "complevel": 4} if variable.ndim else {}
+    stored: dict[str, Any] = {"zlib": True, "complevel": 4} if variable.ndim else {}
     if variable.dtype.kind == "f":
         if "flag_values" in variable.attrs:
             stored |= {"dtype": "int8", "_FillValue": np.int8(_MISSING)}
