@@ -156,7 +156,7 @@ def test_the_sampler_that_is_added_as_an_example_runs(tmp_path):
         assert in_shell(made, command).returncode == 0
     small = {"source": "teacher", "features": 16, "n": [4], "test_size": 40}
     config = {"replicates": 1, "datasets": {"small": small}, "architectures": {"perceptron": {}}}
-    said = made.snakemake(config | {"samplers": {"greedy": {}, "enumerate": {}}})
+    said = made.snakemake(config | {"samplers": {"greedy": {}, "guess_and_check": {}}})
     assert said.returncode == 0, said.stdout + said.stderr
     runs = (made.path / "results" / "runs.csv").read_text()
     assert "searches fitted the training set" in runs
