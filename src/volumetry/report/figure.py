@@ -6,6 +6,7 @@ from functools import cache
 
 import altair as alt
 import pandas as pd
+from altair.utils.data import to_values
 
 from volumetry.report.style import Series
 from volumetry.report.theme import themed
@@ -63,11 +64,28 @@ class Figure:
 
 
 def _alone(chart: alt.LayerChart, height: int) -> dict:
-    # Altair would take a third of a second to validate each of what may be hundreds of panels.
-    spec = chart.to_dict(validate=False)
+    # There may be hundreds of panels: Altair would take a third of a second to validate each, and
+    # as long to convert a table again for every layer that shows it.
+    tables: dict[int, pd.DataFrame] = {}
+    spec = _with_named_tables(chart, tables).to_dict(validate=False)
     spec |= {"width": "container", "height": height, "background": None, "config": _config()}
+    spec["datasets"] = {
+        f"table-{number}": to_values(table)["values"]
+        for number, table in enumerate(tables.values())
+    }
     _without_legends(spec)
     return spec
+
+
+def _with_named_tables(chart: alt.TopLevelMixin, tables: dict[int, pd.DataFrame]):
+    """A copy whose tables are names; the tables are added to ``tables``, by identity."""
+    chart = chart.copy(deep=False)
+    if isinstance(chart.data, pd.DataFrame):
+        tables.setdefault(id(chart.data), chart.data)
+        chart.data = alt.NamedData(name=f"table-{list(tables).index(id(chart.data))}")
+    if isinstance(chart, alt.LayerChart):
+        chart.layer = [_with_named_tables(each, tables) for each in chart.layer]
+    return chart
 
 
 @cache

@@ -90,19 +90,25 @@ def _sizes(study: xr.Dataset, dataset: str) -> list[int]:
     return study["n"].values[present.any([d for d in present.dims if d != "n"])].tolist()
 
 
-def _groups(study: xr.Dataset):
-    """(dataset, architecture, n, sampler label), part for each group of runs there is."""
-    for dataset, architecture, case in cases(study):
-        for n in _sizes(study, dataset):
-            for sampler in study["sampler"].values:
-                part = case.sel(n=n, sampler=sampler)
-                if part["converged"].notnull().any():
-                    yield (dataset, architecture, n, style(sampler).label), part
+def _groups(study: xr.Dataset, *names: str):
+    """(dataset, architecture, n, sampler label), part for each group of runs there is.
+
+    Args:
+        names: variables that the parts shall have, beside ``converged``.
+    """
+    for dataset, architecture, case in cases(study[["converged", *names]]):
+        there = case["converged"].notnull().any("replicate")
+        for n, sampler in zip(*np.nonzero(there.transpose("n", "sampler").values)):
+            part = case.isel(n=n, sampler=sampler)
+            label = style(part["sampler"].item()).label
+            yield (dataset, architecture, int(part["n"]), label), part
 
 
 def _numbers(study: xr.Dataset) -> list[tuple]:
     """The numbers of the charts: place, test accuracy, advantage, ln V with their intervals."""
     columns = (("test_accuracy_mean", 3, ""), ("advantage", 3, "+"), ("log_volume_mean", 2, ""))
+    ends = ("", "_low", "_high", "_converged")
+    needed = [f"{name}{end}" for name, *_ in columns for end in ends]
     return [
         (
             *place,
@@ -111,14 +117,14 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
                 for name, digits, sign in columns
             ),
         )
-        for place, part in _groups(study)
+        for place, part in _groups(study, *needed)
     ]
 
 
 def _convergence(study: xr.Dataset) -> list[dict]:
     """For each group of replicates: runs, converged, censored, networks fitted, verdicts."""
     rows = []
-    for place, part in _groups(study):
+    for place, part in _groups(study, "log_volume_upper", "verdict", "n_networks", "n_fitted"):
         state = status(part)
         verdicts: dict[str, list[str]] = {}
         for replicate in part["replicate"].values[(state != "").values]:
@@ -153,7 +159,7 @@ _DIAGNOSTICS = {
 def _diagnostics(study: xr.Dataset) -> list[tuple]:
     """For each group of chains: place, and the worst of its replicates in what tells of mixing."""
     rows = []
-    for place, part in _groups(study):
+    for place, part in _groups(study, *_DIAGNOSTICS):
         worst = {name: float(getattr(part[name], how)()) for name, (how, _) in _DIAGNOSTICS.items()}
         if any(np.isfinite(value) for value in worst.values()):
             words = (
