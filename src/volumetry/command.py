@@ -80,14 +80,14 @@ def _export(options: argparse.Namespace) -> list[Path]:
 
 
 def _study(folder: Path):
-    from volumetry.runtime import netcdf
+    import volumetry
 
     if not (folder / "study.nc").exists():
         raise DataError(
             f"{folder}: no study.nc there, so no finished study; name the results_dir of one, or "
             "let Snakemake finish it"
         )
-    return netcdf.read(folder / "study.nc")
+    return volumetry.open(folder)
 
 
 def _seconds(folder: Path) -> list[dict]:

@@ -90,7 +90,7 @@ def headlines(study: xr.Dataset) -> list[str]:
     found = list(with_advantage(study))
     if not found:
         return [NO_ADVANTAGE]
-    return [*_answer(found), *(said for case in found for said in _of_case(case))]
+    return [*_answer(found), *map(_of_case, found)]
 
 
 def readings(found: Case) -> Iterator[tuple[str, str, str]]:
@@ -160,7 +160,7 @@ def _protocol_words(case: Case) -> str:
     return f"at {state}, {until}"
 
 
-def _of_case(case: Case) -> list[str]:
+def _of_case(case: Case) -> str:
     """What the reported reading is from the smallest to the largest n, and what goes with it."""
     part = case.part.sel(protocol=case.protocol, scale="accuracy")
     sizes = part["n"].values[part["advantage_by"].notnull().values]
@@ -183,7 +183,7 @@ def _of_case(case: Case) -> list[str]:
     said += _phases(case, last) + _standing(case, last)
     if min(start["advantage_by_converged"], end["advantage_by_converged"]) == 0:
         said += " Provisional: a run behind these numbers did not converge."
-    return [said]
+    return said
 
 
 def _beside_zero(point: xr.Dataset) -> str:

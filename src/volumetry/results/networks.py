@@ -38,7 +38,7 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
     study["epochs_after_fit"] = "epochs_after_fit", epochs, about
     over = (*DIMS, "network", "protocol")
     put(study, "network_accuracy", xr.DataArray(accuracy, dims=over), "test accuracy of a network")
-    counted = study["network_accuracy"].astype(float)
+    counted = study["network_accuracy"]
     known = counted.notnull().sum("network")
     quantity = "test accuracy of trained networks at a protocol"
     put(study, "accuracy_at", counted.mean("network"), f"{quantity}, mean")

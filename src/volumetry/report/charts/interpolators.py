@@ -49,9 +49,9 @@ def draw(study: xr.Dataset) -> Figure:
         }
         tooltip = ["n:Q", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in _QUANTILES)]
         bar = alt.Chart(bars).encode(**place, tooltip=tooltip)
-        thin = bar.mark_rule(strokeWidth=1.5).encode(x=_at(x, "low"), x2="high")
+        thin = bar.mark_rule(strokeWidth=1.5).encode(x=parts.at(x, "low"), x2="high")
         thick = bar.mark_rule(strokeWidth=7, opacity=0.45).encode(
-            x=_at(x, "quarter"), x2="three_quarters"
+            x=parts.at(x, "quarter"), x2="three_quarters"
         )
         middle = parts.points(bar.encode(x=x))
         marks = (
@@ -59,7 +59,7 @@ def draw(study: xr.Dataset) -> Figure:
             .mark_point(filled=True, size=45, opacity=0.75)
             .encode(
                 **place,
-                x=_at(x, "accuracy"),
+                x=parts.at(x, "accuracy"),
                 shape=legend["shape"],
                 tooltip=[
                     "n:Q",
@@ -73,13 +73,6 @@ def draw(study: xr.Dataset) -> Figure:
         )
         charts.append((f"{dataset} · {architecture}", alt.layer(thick, thin, *middle, marks)))
     return Figure(charts, styles, otherwise, height=max(150, 70 * most))
-
-
-def _at(x: alt.X, column: str) -> alt.X:
-    """The same axis for another column."""
-    other = x.copy()
-    other.shorthand = f"{column}:Q"
-    return other
 
 
 def _bars(part: xr.Dataset) -> pd.DataFrame:

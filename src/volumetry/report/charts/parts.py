@@ -129,9 +129,14 @@ def curve(
 
 def ends(y: alt.Y) -> dict[str, alt.Y | str]:
     """The two ends of an interval, on the axis of ``y``."""
-    low = y.copy()
-    low.shorthand = "low:Q"
-    return {"y": low, "y2": "high:Q"}
+    return {"y": at(y, "low"), "y2": "high:Q"}
+
+
+def at(axis: alt.X | alt.Y, column: str) -> alt.X | alt.Y:
+    """The same axis for another column."""
+    other = axis.copy()
+    other.shorthand = f"{column}:Q"
+    return other
 
 
 def points(base: alt.Chart) -> list[alt.Chart]:

@@ -48,10 +48,10 @@ def draw(study: xr.Dataset) -> Figure:
             offset = alt.YOffset("label:N", scale=alt.Scale(paddingOuter=0.4))
             zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(x=x)
             base = alt.Chart(rows).encode(y=y, yOffset=offset, color=legend["color"])
-            low, high = x.copy(), "high:Q"
-            low.shorthand = "low:Q"
             tooltip = [alt.Tooltip("protocol:N"), *parts.tooltips("slope", "+.4f")[1:]]
-            bars = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(x=low, x2=high)
+            bars = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(
+                x=parts.at(x, "low"), x2="high:Q"
+            )
             marks = parts.points(base.encode(x=x, shape=legend["shape"], tooltip=tooltip))
             about = [title, SCALE_NAMES[scale]]
             charts.append((about, alt.layer(zero, bars, *marks)))
