@@ -5,8 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtr
 
 from volumetry.estimate.reweighting import jackknife_stderr
 
@@ -158,7 +157,7 @@ def grubbs_p_value(values: np.ndarray) -> float:
     farthest = np.abs(values - values.mean()).max() / spread
     room = max((count - 1) ** 2 / count - farthest**2, np.finfo(float).eps)
     t = farthest * np.sqrt((count - 2) / room)
-    return float(min(1.0, 2 * count * stats.t.sf(t, count - 2)))
+    return float(min(1.0, 2 * count * stdtr(count - 2, -t)))
 
 
 def log_mean(values: np.ndarray) -> np.ndarray:
