@@ -7,7 +7,7 @@ by replicate, excludes zero; else it is ``unresolved``. Every sentence here foll
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class Case(NamedTuple):
         protocol: the one that the study reports.
         epochs: most epochs after the first fit; NaN where it is not known.
         part: the study, of that case and sampler.
+        verbs: what each reading (protocol, scale) that is known does; the reported protocol first.
     """
 
     name: str
@@ -55,18 +56,19 @@ class Case(NamedTuple):
     protocol: str
     epochs: float
     part: xr.Dataset
+    verbs: Mapping[tuple[str, str], str]
 
-    def verb(self, protocol: str, scale: str) -> str:
-        """What a reading does; empty where it is not known."""
-        part = self.part.sel(protocol=protocol, scale=scale)
-        first, last = (float(part[f"advantage_trend_{end}_n"]) for end in ("first", "last"))
-        if part["advantage_by"].isnull().all():
-            return ""
-        if np.isnan(first) or first == last:
-            return NO_TREND
-        if part["advantage_trend_high"] < 0:
-            return FALLS
-        return RISES if part["advantage_trend_low"] > 0 else UNRESOLVED
+    @property
+    def reported(self) -> str:
+        """What the difference of accuracies does at the reported protocol; empty if not known."""
+        return self.verbs.get((self.protocol, "accuracy"), "")
+
+
+_NEEDED = (
+    *(f"advantage_by{end}" for end in ("", "_low", "_high", "_converged")),
+    *(f"advantage_trend{end}" for end in ("", "_low", "_high", "_first_n", "_last_n")),
+    "reported_protocol",
+)
 
 
 def with_advantage(study: xr.Dataset) -> Iterator[Case]:
@@ -74,15 +76,34 @@ def with_advantage(study: xr.Dataset) -> Iterator[Case]:
     if "advantage_by" not in study:
         return
     given = json.loads(study.attrs.get("parameters", "{}"))
-    for dataset, architecture, case in cases(study):
+    names = [*_NEEDED, *({"network_rank"} & set(study))]
+    for dataset, architecture, case in cases(study[names]):
         for sampler in (s for s in TRAINED if s in study["sampler"].values):
             part = case.sel(sampler=sampler)
             if part["advantage_by"].notnull().any():
                 epochs = given.get(sampler, [{}])[0].get("extra_epochs", np.nan)
                 protocol = str(part["reported_protocol"].item()) or "best_validation"
-                label = style(sampler).label
-                yield Case(f"{dataset}, {architecture}", label, protocol, epochs, part)
+                label, verbs = style(sampler).label, _verbs(part, protocol)
+                yield Case(f"{dataset}, {architecture}", label, protocol, epochs, part, verbs)
                 break
+
+
+def _verbs(part: xr.Dataset, reported: str) -> dict[tuple[str, str], str]:
+    """What each reading that is known does: (protocol, scale) -> verb, the reported one first."""
+    known = part["advantage_by"].notnull().any("n")
+    several = part["advantage_trend_first_n"] < part["advantage_trend_last_n"]
+    verbs = xr.where(
+        part["advantage_trend_high"] < 0,
+        FALLS,
+        xr.where(part["advantage_trend_low"] > 0, RISES, UNRESOLVED),
+    ).where(several, NO_TREND)
+    protocols = sorted(part["protocol"].values.tolist(), key=lambda each: each != reported)
+    return {
+        (protocol, scale): str(verbs.sel(protocol=protocol, scale=scale).item())
+        for scale in part["scale"].values.tolist()
+        for protocol in protocols
+        if known.sel(protocol=protocol, scale=scale)
+    }
 
 
 def headlines(study: xr.Dataset) -> list[str]:
@@ -90,58 +111,57 @@ def headlines(study: xr.Dataset) -> list[str]:
     found = list(with_advantage(study))
     if not found:
         return [NO_ADVANTAGE]
-    return [*_answer(found), *map(_of_case, found)]
+    answer = _answer(found)
+    differ = [] if answer == _NO_TREND_ANYWHERE else [_disagreement(found)]
+    return [answer, *differ, *map(_of_case, found)]
 
 
-def readings(found: Case) -> Iterator[tuple[str, str, str]]:
-    """(protocol, scale, verb) of each reading of a case that is known; the reported one first."""
-    part = found.part
-    protocols = sorted(part["protocol"].values, key=lambda each: each != found.protocol)
-    for scale in part["scale"].values:
-        for protocol in protocols:
-            if verb := found.verb(protocol, scale):
-                yield str(protocol), str(scale), verb
+_NO_TREND_ANYWHERE = (
+    "One size each shows no trend: whether the advantage diminishes is not measured."
+)
 
 
-def _answer(found: list[Case]) -> list[str]:
-    """One sentence for the reading that the study reports, and one for those that differ."""
-    verbs = [case.verb(case.protocol, "accuracy") for case in found]
-    resolved = [verb for verb in verbs if verb in (FALLS, RISES)]
-    if set(verbs) <= {NO_TREND, ""}:
-        return ["One size each shows no trend: whether the advantage diminishes is not measured."]
-    where = "in the case measured" if len(found) == 1 else f"in {{}} of {len(found)} cases"
-    falling, rising = verbs.count(FALLS), verbs.count(RISES)
+def _answer(found: list[Case]) -> str:
+    """One sentence for the reading that the study reports, over all cases."""
+    verbs, sampler = [case.reported for case in found], found[0].sampler
+    falling, rising, cases_there_are = verbs.count(FALLS), verbs.count(RISES), len(found)
     reading = f"as a {SCALE_NAMES['accuracy']}, {_protocol_words(found[0])}"
-    if falling == len(found):
-        all_of = "both cases" if len(found) == 2 else f"all {len(found)} cases"
-        where = where if len(found) == 1 else f"in {all_of}"
-        said = f"Yes, {reading}: the advantage of {found[0].sampler} falls as n grows {where}."
-    elif not resolved:
-        said = (
-            f"Not resolved, {reading}: no slope of the advantage of {found[0].sampler} is told "
-            "apart from zero."
+    if set(verbs) <= {NO_TREND, ""}:
+        return _NO_TREND_ANYWHERE
+    if not falling and not rising:
+        return (
+            f"Not resolved, {reading}: no slope of the advantage of {sampler} is told apart from "
+            "zero."
         )
-    elif not falling:
-        said = f"No, {reading}: the advantage rises as n grows {where.format(rising)}."
-    else:
-        said = f"In part, {reading}: the advantage falls {where.format(falling)}"
-        said += f", and rises in {rising}." if rising else "; the others are not resolved."
-    return [said, _disagreement(found)]
+    if falling == cases_there_are:
+        where = _everywhere(cases_there_are)
+        return f"Yes, {reading}: the advantage of {sampler} falls as n grows {where}."
+    if rising == cases_there_are:
+        return f"No, {reading}: the advantage rises as n grows {_everywhere(cases_there_are)}."
+    if not falling:
+        where = f"in {rising} of {cases_there_are} cases"
+        return f"No, {reading}: the advantage rises as n grows {where}."
+    rest = f", and rises in {rising}" if rising else "; the others are not resolved"
+    return f"In part, {reading}: the advantage falls in {falling} of {cases_there_are} cases{rest}."
+
+
+def _everywhere(cases_there_are: int) -> str:
+    number = {1: "the case", 2: "both cases"}.get(cases_there_are, f"all {cases_there_are} cases")
+    return f"in {number} measured" if cases_there_are == 1 else f"in {number}"
 
 
 def _disagreement(found: list[Case]) -> str:
     """Which other readings say something else than the reported one does, over all cases."""
-    counted: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for case in found:
-        main = case.verb(case.protocol, "accuracy")
-        for protocol, scale, verb in readings(case):
-            if (protocol, scale) != (case.protocol, "accuracy") and main != NO_TREND:
-                counted.setdefault((protocol, scale), []).append((main, verb))
+        for reading, verb in case.verbs.items():
+            if reading != (case.protocol, "accuracy") and case.reported != NO_TREND:
+                pairs.setdefault(reading, []).append((case.reported, verb))
     said = []
-    for (protocol, scale), pairs in counted.items():
-        if all(main == verb for main, verb in pairs):
+    for (protocol, scale), told in pairs.items():
+        if all(reported == verb for reported, verb in told):
             continue
-        verbs = [verb for _, verb in pairs]
+        verbs = [verb for _, verb in told]
         words = ", ".join(
             f"{verb} in {verbs.count(verb)}" for verb in (FALLS, RISES, UNRESOLVED) if verb in verbs
         )
@@ -167,7 +187,7 @@ def _of_case(case: Case) -> str:
     first, last = int(sizes[0]), int(sizes[-1])
     start, end = part.sel(n=first), part.sel(n=last)
     subject = f"On {case.name}, the advantage of {case.sampler} over the typical interpolator"
-    verb = case.verb(case.protocol, "accuracy")
+    verb = case.reported
     if verb == NO_TREND:
         value = estimate(end, "advantage_by")
         said = f"{subject} is {value} at n = {last}; one size shows no trend."

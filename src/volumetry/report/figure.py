@@ -1,12 +1,12 @@
 """A figure of a study: its panels, and the legend that they share."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import altair as alt
 import pandas as pd
-from altair.utils.data import to_values
 
 from volumetry.report.style import Series
 from volumetry.report.theme import themed
@@ -21,13 +21,13 @@ class Figure:
     """Panels that are read together.
 
     Attributes:
-        panels: (title, layers) of each; a title may have several lines.
+        panels: (title, layers) of each, the lowest layer first; a title may have several lines.
         legend: label, colour and shape of what they show; empty if they have none.
         otherwise: the sentence that stands there if there are no panels.
         height: of a panel, pixels.
     """
 
-    panels: Sequence[tuple[str | list[str], alt.LayerChart]]
+    panels: Sequence[tuple[str | list[str], Sequence[alt.Chart]]]
     legend: Sequence[Method | Series]
     otherwise: str
     height: int = 320
@@ -45,8 +45,8 @@ class Figure:
             return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
         width = width or (_WIDE if len(self.panels) == 1 else _NARROW)
         sized = [
-            chart.properties(width=width, height=self.height, title=title)
-            for title, chart in self.panels
+            alt.layer(*layers).properties(width=width, height=self.height, title=title)
+            for title, layers in self.panels
         ]
         return themed(
             alt.concat(*sized, columns=columns, spacing=30).resolve_scale(
@@ -58,34 +58,35 @@ class Figure:
         """(title, Vega-Lite specification) of each panel, as wide as what it stands in; title and
         legend are left to the page."""
         return [
-            (title if isinstance(title, str) else ", ".join(title), _alone(chart, self.height))
-            for title, chart in self.panels
+            (title if isinstance(title, str) else ", ".join(title), _alone(layers, self.height))
+            for title, layers in self.panels
         ]
 
 
-def _alone(chart: alt.LayerChart, height: int) -> dict:
+def _alone(layers: Sequence[alt.Chart], height: int) -> dict:
     # There may be hundreds of panels: Altair would take a third of a second to validate each, and
-    # as long to convert a table again for every layer that shows it.
-    tables: dict[int, pd.DataFrame] = {}
-    spec = _with_named_tables(chart, tables).to_dict(validate=False)
-    spec |= {"width": "container", "height": height, "background": None, "config": _config()}
-    spec["datasets"] = {
-        f"table-{number}": to_values(table)["values"]
-        for number, table in enumerate(tables.values())
-    }
-    _without_legends(spec)
-    return spec
+    # as long to convert a table again for every layer that shows it and to copy all for a layered
+    # chart.
+    names: dict[int, str] = {}
+    tables: dict[str, list[dict]] = {}
+    specs = []
+    for layer in layers:
+        if id(layer.data) not in names:
+            names[id(layer.data)] = name = f"table-{len(names)}"
+            tables[name] = _records(layer.data)
+        bare = layer.copy(deep=False)
+        bare.data = alt.NamedData(name=names[id(layer.data)])
+        spec = bare.to_dict(validate=False)
+        specs.append({key: spec[key] for key in spec if key not in ("$schema", "config")})
+    made = {"layer": specs, "datasets": tables, "config": _config(), "background": None}
+    made |= {"width": "container", "height": height}
+    _without_legends(made)
+    return made
 
 
-def _with_named_tables(chart: alt.TopLevelMixin, tables: dict[int, pd.DataFrame]):
-    """A copy whose tables are names; the tables are added to ``tables``, by identity."""
-    chart = chart.copy(deep=False)
-    if isinstance(chart.data, pd.DataFrame):
-        tables.setdefault(id(chart.data), chart.data)
-        chart.data = alt.NamedData(name=f"table-{list(tables).index(id(chart.data))}")
-    if isinstance(chart, alt.LayerChart):
-        chart.layer = [_with_named_tables(each, tables) for each in chart.layer]
-    return chart
+def _records(table: pd.DataFrame) -> list[dict]:
+    """The rows of a table; what is not finite is null."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
 
 
 @cache

@@ -1,11 +1,16 @@
 """How numbers with intervals, and counts, are written in sentences and tables."""
 
+from collections.abc import Mapping
+
 import numpy as np
-import xarray as xr
 
 
-def estimate(part: xr.Dataset, name: str, digits: int = 3, sign: str = "+") -> str:
-    """A summary as "mean [low, high]", or without an interval as "mean (no error bar)"."""
+def estimate(part: Mapping, name: str, digits: int = 3, sign: str = "+") -> str:
+    """A summary as "mean [low, high]", or without an interval as "mean (no error bar)".
+
+    Args:
+        part: of a study, or a row of a table, that has the summary at one point.
+    """
     mean, low, high = (float(part[f"{name}{end}"]) for end in ("", "_low", "_high"))
     if np.isnan(mean):
         return "–"

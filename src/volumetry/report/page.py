@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from volumetry.report import answer, findings, offline
@@ -12,7 +13,7 @@ from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_figure
 from volumetry.report.numbers import estimate
 from volumetry.report.style import style
-from volumetry.results.views import cases, status
+from volumetry.results.views import status
 
 INTERVALS = (
     f"{MARKS} Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
@@ -90,18 +91,18 @@ def _sizes(study: xr.Dataset, dataset: str) -> list[int]:
     return study["n"].values[present.any([d for d in present.dims if d != "n"])].tolist()
 
 
-def _groups(study: xr.Dataset, *names: str):
-    """(dataset, architecture, n, sampler label), part for each group of runs there is.
+def _groups(study: xr.Dataset, *names: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """(dataset, architecture, n, sampler label), rows for each group of replicates there is.
 
     Args:
-        names: variables that the parts shall have, beside ``converged``.
+        names: variables that the rows shall have.
     """
-    for dataset, architecture, case in cases(study[["converged", *names]]):
-        there = case["converged"].notnull().any("replicate")
-        for n, sampler in zip(*np.nonzero(there.transpose("n", "sampler").values)):
-            part = case.isel(n=n, sampler=sampler)
-            label = style(part["sampler"].item()).label
-            yield (dataset, architecture, int(part["n"]), label), part
+    order = ("dataset", "architecture", "n", "sampler", "replicate")
+    there = study["converged"].notnull().rename("there")
+    table = xr.merge([there, study[list(names)].reset_coords(drop=True)]).to_dataframe(order)
+    table = table[table["there"]].reset_index()
+    for (dataset, architecture, n, name), rows in table.groupby(list(order[:4]), sort=False):
+        yield (dataset, architecture, int(n), style(name).label), rows
 
 
 def _numbers(study: xr.Dataset) -> list[tuple]:
@@ -113,39 +114,39 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
         (
             *place,
             *(
-                estimate(part, name, digits, sign) + " *" * bool(part[f"{name}_converged"] == 0)
+                estimate(rows.iloc[0], name, digits, sign)
+                + " *" * bool(rows.iloc[0][f"{name}_converged"] == 0)
                 for name, digits, sign in columns
             ),
         )
-        for place, part in _groups(study, *needed)
+        for place, rows in _groups(study, *needed)
     ]
 
 
 def _convergence(study: xr.Dataset) -> list[dict]:
     """For each group of replicates: runs, converged, censored, networks fitted, verdicts."""
-    rows = []
-    for place, part in _groups(study, "log_volume_upper", "verdict", "n_networks", "n_fitted"):
-        state = status(part)
-        verdicts: dict[str, list[str]] = {}
-        for replicate in part["replicate"].values[(state != "").values]:
-            said = str(part["verdict"].sel(replicate=replicate).item())
-            verdicts.setdefault(said, []).append(str(replicate))
-        bad = int((state == "not converged").sum())
-        networks = int(part["n_networks"].sum())
-        rows.append(
+    found = []
+    study = study.assign(state=status(study))
+    for place, rows in _groups(study, "state", "verdict", "n_networks", "n_fitted"):
+        states = Counter(rows["state"])
+        networks = int(rows["n_networks"].sum())
+        replicates = rows.groupby("verdict", sort=False)["replicate"].agg(list)
+        found.append(
             {
                 "place": place,
-                "converged": f"{int((state == 'converged').sum())} of {int((state != '').sum())}",
-                "censored": int((state == "censored").sum()) or "",
-                "fitted": f"{int(part['n_fitted'].sum())} of {networks}" if networks else "",
+                "converged": f"{states['converged']} of {len(rows)}",
+                "censored": states["censored"] or "",
+                "fitted": f"{int(rows['n_fitted'].sum())} of {networks}" if networks else "",
                 "verdicts": [
-                    said if len(verdicts) == 1 else f"replicate {', '.join(where)}: {said}"
-                    for said, where in verdicts.items()
+                    said
+                    if len(replicates) == 1
+                    else f"replicate {', '.join(map(str, where))}: {said}"
+                    for said, where in replicates.items()
                 ],
-                "bad": bad > 0,
+                "bad": states["not converged"] > 0,
             }
         )
-    return rows
+    return found
 
 
 _DIAGNOSTICS = {
@@ -158,16 +159,16 @@ _DIAGNOSTICS = {
 
 def _diagnostics(study: xr.Dataset) -> list[tuple]:
     """For each group of chains: place, and the worst of its replicates in what tells of mixing."""
-    rows = []
-    for place, part in _groups(study, *_DIAGNOSTICS):
-        worst = {name: float(getattr(part[name], how)()) for name, (how, _) in _DIAGNOSTICS.items()}
-        if any(np.isfinite(value) for value in worst.values()):
+    found = []
+    for place, rows in _groups(study, *_DIAGNOSTICS):
+        worst = rows.agg({name: how for name, (how, _) in _DIAGNOSTICS.items()})
+        if worst.notna().any():
             words = (
                 form.format(worst[name]) if np.isfinite(worst[name]) else ""
                 for name, (_, form) in _DIAGNOSTICS.items()
             )
-            rows.append((*place, *words))
-    return rows
+            found.append((*place, *words))
+    return found
 
 
 def _cost(study: xr.Dataset, seconds: Iterable[Mapping]) -> list[tuple]:
@@ -181,7 +182,7 @@ def _cost(study: xr.Dataset, seconds: Iterable[Mapping]) -> list[tuple]:
             memory[sampler] = max(memory[sampler], row["max_rss_mb"])
     rows = []
     for sampler in study["sampler"].values:
-        part = study.sel(sampler=sampler)
+        part = study[["converged", "moves", "guesses", "epochs"]].sel(sampler=sampler)
         rows.append(
             (
                 style(sampler).label,

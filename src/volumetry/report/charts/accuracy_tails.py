@@ -30,6 +30,15 @@ def draw(study: xr.Dataset) -> Figure:
         curves = curves.assign(label=[f"n = {n}" for n in curves["n"]])
         y = alt.Y("tail:Q", title="ln Pr[Q ≥ q | A = n] (nats)", scale=alt.Scale(nice=False))
         x = alt.X("accuracy:Q", title="Test accuracy q", scale=alt.Scale(nice=False, zero=False))
+        curves, points = (
+            rows.assign(bits=parts.in_bits(rows["tail"])) for rows in (curves, points)
+        )
+        place = ("n:Q", "n"), ("replicate:N", "replicate")
+        tail = (
+            ("accuracy:Q", "test accuracy q", ".4f"),
+            ("tail:Q", "ln Pr[Q ≥ q | A = n] (nats)", ".2f"),
+            ("bits:Q", "the same in bits", ".2f"),
+        )
         line = (
             alt.Chart(curves)
             .mark_line(strokeWidth=1.8)
@@ -37,9 +46,9 @@ def draw(study: xr.Dataset) -> Figure:
                 x=x,
                 y=y,
                 color=legend["color"],
-                detail="replicate:N",
+                detail=alt.Detail("replicate:N"),
                 strokeDash=parts.dashed(),
-                tooltip=["n:Q", "replicate:N", "accuracy:Q", "tail:Q", "converged:N"],
+                tooltip=parts.told(*place, *tail, ("converged:N", "converged")),
             )
         )
         mark = alt.Chart(points).encode(
@@ -47,9 +56,9 @@ def draw(study: xr.Dataset) -> Figure:
             y=y,
             color=legend["color"],
             shape=legend["shape"],
-            tooltip=["n:Q", "label:N", "replicate:N", "accuracy:Q", "tail:Q"],
+            tooltip=parts.told(("label:N", "sampler"), *place, *tail),
         )
-        charts.append((title, alt.layer(line, *parts.points(mark))))
+        charts.append((title, [line, *parts.points(mark)]))
     return Figure(charts, styles, f"No distribution of the accuracy: {JOINT} reached none.")
 
 

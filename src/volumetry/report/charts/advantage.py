@@ -35,7 +35,7 @@ def draw(study: xr.Dataset) -> Figure:
         zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
         rows = parts.by_sampler(rows, trained["sampler"].values)
         curve = parts.curve(rows, x, y, legend, parts.tooltips("advantage", "+.4f"))
-        charts.append((title, alt.layer(zero, *curve)))
+        charts.append((title, [zero, *curve]))
     return Figure(
         charts,
         styles,

@@ -61,5 +61,5 @@ def draw(study: xr.Dataset) -> Figure:
             *(each for each in parts.tooltips("advantage", "+.4f") if each.title != "sampler"),
         ]
         curve = parts.curve(rows, axis, y, legend, tooltip, band=False)
-        charts.append((title, alt.layer(zero, *curve)))
+        charts.append((title, [zero, *curve]))
     return Figure(charts, styles, otherwise)

@@ -37,7 +37,7 @@ def draw(study: xr.Dataset) -> Figure:
         zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK, clip=True).encode(y=y)
         tooltip = parts.tooltips(title, ".3f")
         curve = parts.curve(rows, parts.n_axis(rows["n"]), y, legend, tooltip, band=False)
-        charts.append((title, alt.layer(zero, *curve)))
+        charts.append((title, [zero, *curve]))
     return Figure(charts, styles, "Nothing to compare.")
 
 

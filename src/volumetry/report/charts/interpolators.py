@@ -47,11 +47,12 @@ def draw(study: xr.Dataset) -> Figure:
             ),
             "color": legend["color"],
         }
-        tooltip = ["n:Q", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in _QUANTILES)]
+        quantiles = ((f"{name}:Q", f"{q:.3g} quantile", ".3f") for name, q in _QUANTILES.items())
+        tooltip = parts.told(("n:Q", "n"), *quantiles)
         bar = alt.Chart(bars).encode(**place, tooltip=tooltip)
-        thin = bar.mark_rule(strokeWidth=1.5).encode(x=parts.at(x, "low"), x2="high")
+        thin = bar.mark_rule(strokeWidth=1.5).encode(x=parts.at(x, "low"), x2=alt.X2("high:Q"))
         thick = bar.mark_rule(strokeWidth=7, opacity=0.45).encode(
-            x=parts.at(x, "quarter"), x2="three_quarters"
+            x=parts.at(x, "quarter"), x2=alt.X2("three_quarters:Q")
         )
         middle = parts.points(bar.encode(x=x))
         marks = (
@@ -61,17 +62,17 @@ def draw(study: xr.Dataset) -> Figure:
                 **place,
                 x=parts.at(x, "accuracy"),
                 shape=legend["shape"],
-                tooltip=[
-                    "n:Q",
-                    "label:N",
-                    "replicate:N",
-                    "network:N",
-                    alt.Tooltip("accuracy:Q", format=".3f"),
-                    alt.Tooltip("rank:Q", title="interpolators that do better", format=".1%"),
-                ],
+                tooltip=parts.told(
+                    ("n:Q", "n"),
+                    ("label:N", "sampler"),
+                    ("replicate:N", "replicate"),
+                    ("network:N", "network"),
+                    ("accuracy:Q", "test accuracy", ".3f"),
+                    ("rank:Q", "interpolators that do better", ".1%"),
+                ),
             )
         )
-        charts.append((f"{dataset} · {architecture}", alt.layer(thick, thin, *middle, marks)))
+        charts.append((f"{dataset} · {architecture}", [thick, thin, *middle, marks]))
     return Figure(charts, styles, otherwise, height=max(150, 70 * most))
 
 

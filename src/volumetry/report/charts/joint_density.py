@@ -43,15 +43,19 @@ def draw(study: xr.Dataset) -> Figure:
             axis=alt.Axis(grid=False),
             scale=_scale(cells["accuracy"].min(), cells["top"].max()),
         )
-        tooltip = ["A:Q", "accuracy:Q", alt.Tooltip("value:Q", title="ln density", format=".1f")]
+        tooltip = parts.told(
+            ("A:Q", "A from"),
+            ("accuracy:Q", "test accuracy from", ".3f"),
+            ("value:Q", "ln density (nats)", ".1f"),
+        )
         map_ = (
             alt.Chart(cells)
             .mark_rect()
             .encode(
                 x=x,
-                x2="end:Q",
+                x2=alt.X2("end:Q"),
                 y=y,
-                y2="top:Q",
+                y2=alt.Y2("top:Q"),
                 fill=alt.Fill(
                     "value:Q",
                     title="ln density (nats)",
@@ -62,7 +66,7 @@ def draw(study: xr.Dataset) -> Figure:
             )
         )
         line = alt.Chart(ridge).mark_line(strokeWidth=2.5).encode(x=x, y=y, color=legend["color"])
-        charts.append((f"{dataset} · {architecture}, n = {n}", alt.layer(map_, line)))
+        charts.append((f"{dataset} · {architecture}, n = {n}", [map_, line]))
     return Figure(charts, styles, otherwise)
 
 

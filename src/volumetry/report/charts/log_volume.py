@@ -36,17 +36,18 @@ def draw(study: xr.Dataset) -> Figure:
             scale=alt.Scale(type="log", domain=[-ticks[-1], -ticks[0]], nice=False, clamp=True),
             axis=alt.Axis(values=[-tick for tick in ticks], format="~f"),
         )
-        x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("ln V", ".3f")
+        x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("ln V (nats)", ".3f")
+        tooltip += parts.told(("bits:Q", "the same in bits", ".2f"))
         mean, guessed = rows["replicate"].isna(), rows["sampler"] == GUESSING
         runs = alt.Chart(rows[guessed]).encode(x=x, color=legend["color"])
         partners = alt.Chart(rows[~mean & ~guessed]).encode(x=x, y=y, color=legend["color"])
-        chart = alt.layer(
+        layers = [
             *parts.curve(rows[mean], x, y, legend, tooltip),
             runs.mark_rule(strokeWidth=1.5, clip=True).encode(**parts.ends(y)),
             *parts.points(runs.encode(y=y, shape=legend["shape"], tooltip=tooltip)),
             partners.mark_point(filled=True, size=32, opacity=1, shape="cross"),
-        )
-        charts.append((title, chart))
+        ]
+        charts.append((title, layers))
     return Figure(
         charts, styles, f"No log-volume: the study has neither {ANY_REFERENCE} nor Guess & Check."
     )
@@ -63,4 +64,5 @@ def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
     runs = runs[(runs["sampler"] == GUESSING) | runs["p"].notna()]
     limits = parts.table(part, {"log_volume_upper": "value", "converged": "converged"})
     rows = pd.concat([means, runs, limits.assign(label=_NO_HIT.label)], ignore_index=True)
+    rows["bits"] = parts.in_bits(rows["value"])
     return parts.side_by_side(rows, rows["replicate"].rank(method="dense").fillna(0))

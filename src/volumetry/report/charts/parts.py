@@ -101,16 +101,29 @@ def by_size(sizes: Sequence[int], stops: Sequence[str] = ORDERED) -> list[Series
 
 
 def tooltips(value: str, number: str) -> list[alt.Tooltip]:
-    """What the pointer shows: ``value`` names the number, ``number`` formats it."""
+    """What the pointer shows of an estimate: ``value`` names it, ``number`` formats it."""
+    return told(
+        ("n:Q", "n"),
+        ("label:N", "sampler"),
+        ("value:Q", value, number),
+        ("low:Q", "95 % from", number),
+        ("high:Q", "to", number),
+        ("replicates:Q", "replicates"),
+        ("converged:N", "converged"),
+    )
+
+
+def told(*columns: tuple[str, ...]) -> list[alt.Tooltip]:
+    """What the pointer shows: (column, title) or (column, title, format of its numbers)."""
     return [
-        alt.Tooltip("n:Q", title="n"),
-        alt.Tooltip("label:N", title="sampler"),
-        alt.Tooltip("value:Q", title=value, format=number),
-        alt.Tooltip("low:Q", title="95 % from", format=number),
-        alt.Tooltip("high:Q", title="to", format=number),
-        alt.Tooltip("replicates:Q", title="replicates"),
-        alt.Tooltip("converged:N", title="converged"),
+        alt.Tooltip(column, title=title, **({"format": form[0]} if form else {}))
+        for column, title, *form in columns
     ]
+
+
+def in_bits(nats: pd.Series) -> pd.Series:
+    """The same log-probabilities to the base of 2."""
+    return nats / np.log(2)
 
 
 def curve(
@@ -127,9 +140,9 @@ def curve(
     ]
 
 
-def ends(y: alt.Y) -> dict[str, alt.Y | str]:
+def ends(y: alt.Y) -> dict[str, alt.Y | alt.Y2]:
     """The two ends of an interval, on the axis of ``y``."""
-    return {"y": at(y, "low"), "y2": "high:Q"}
+    return {"y": at(y, "low"), "y2": alt.Y2("high:Q")}
 
 
 def at(axis: alt.X | alt.Y, column: str) -> alt.X | alt.Y:

@@ -48,11 +48,14 @@ def draw(study: xr.Dataset) -> Figure:
             offset = alt.YOffset("label:N", scale=alt.Scale(paddingOuter=0.4))
             zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(x=x)
             base = alt.Chart(rows).encode(y=y, yOffset=offset, color=legend["color"])
-            tooltip = [alt.Tooltip("protocol:N"), *parts.tooltips("slope", "+.4f")[1:]]
+            tooltip = [
+                *parts.told(("protocol:N", "protocol")),
+                *parts.tooltips("slope", "+.4f")[1:],
+            ]
             bars = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(
-                x=parts.at(x, "low"), x2="high:Q"
+                x=parts.at(x, "low"), x2=alt.X2("high:Q")
             )
             marks = parts.points(base.encode(x=x, shape=legend["shape"], tooltip=tooltip))
             about = [title, SCALE_NAMES[scale]]
-            charts.append((about, alt.layer(zero, bars, *marks)))
+            charts.append((about, [zero, bars, *marks]))
     return Figure(charts, styles, otherwise, height=150)

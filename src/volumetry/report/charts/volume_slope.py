@@ -33,17 +33,17 @@ def draw(study: xr.Dataset) -> Figure:
         y = alt.Y("value:Q", title="Nats for each further example", scale=scale)
         x, tooltip = parts.n_axis([*steps["n"], *points["n"]], left), parts.tooltips("nats", ".4f")
         steps, points = (rows.assign(x=rows["n"]) for rows in (steps, points))
-        power = alt.Tooltip("too_large:Q", title="ln V too large by, noticed", format=".2f")
-        step = alt.Chart(steps).encode(x=x, x2="start:Q", color=legend["color"])
-        step = step.encode(tooltip=[*tooltip, power])
+        power = parts.told(("too_large:Q", "ln V too large by, noticed", ".2f"))
+        step = alt.Chart(steps).encode(x=x, x2=alt.X2("start:Q"), color=legend["color"])
+        step = step.encode(tooltip=[*tooltip, *power])
         point = alt.Chart(points).encode(x=x, color=legend["color"])
-        chart = alt.layer(
+        layers = [
             step.mark_rect(opacity=0.15, stroke=None).encode(**parts.ends(y)),
             step.mark_rule(strokeWidth=3).encode(y=y, strokeDash=parts.dashed()),
             point.mark_rule(strokeWidth=1.5).encode(**parts.ends(y)),
             *parts.points(point.encode(y=y, shape=legend["shape"], tooltip=tooltip)),
-        )
-        charts.append((title, chart))
+        ]
+        charts.append((title, layers))
     return Figure(
         charts,
         styles,
