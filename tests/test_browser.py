@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 from axe_playwright_python.sync_playwright import Axe
 from made_studies import GD, REWL, rewl, run, study_of
 from playwright.sync_api import expect, sync_playwright
+from repository import ROOT, Repository
 
 from volumetry.report import page as report
 
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-SLOW = pytest.mark.slow
+SLOW, LONG = pytest.mark.slow, pytest.mark.long
 MARKS = ", ".join(f"svg .role-mark.mark-{kind} > *" for kind in ("symbol", "rule", "line"))
 
 
@@ -149,13 +151,17 @@ def path(tmp_path_factory):
 def test_every_chart_is_drawn_and_nothing_is_wider_than_the_window(
     browser, path, tmp_path, viewport, scheme
 ):
+    check_looks(browser, path, tmp_path, viewport, scheme)
+
+
+def check_looks(browser, path, folder, viewport, scheme, name="report"):
     with opened(browser, path, viewport, color_scheme=scheme) as page:
         places = draw_all(page)
-        assert len(places) == page.locator("script[id$=-spec]").count() > 10
+        assert len(places) == page.locator("script[id$=-spec]").count() > 3
         for place in places:
             assert place.locator("svg").bounding_box()["width"] <= place.bounding_box()["width"]
         assert overflow(page) == 0
-        shoot(page, tmp_path, f"report-{viewport['width']}-{scheme}")
+        shoot(page, folder, f"{name}-{viewport['width']}-{scheme}")
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=SLOW)])
@@ -163,6 +169,10 @@ def test_every_chart_is_drawn_and_nothing_is_wider_than_the_window(
     "viewport", [pytest.param(NARROW, id="390"), pytest.param(WIDE, id="1280", marks=SLOW)]
 )
 def test_everybody_can_read_it(browser, path, viewport, scheme):
+    check_accessible(browser, path, viewport, scheme)
+
+
+def check_accessible(browser, path, viewport, scheme):
     with opened(browser, path, viewport, color_scheme=scheme) as page:
         draw_all(page)
         page.locator(".legend button").first.click()
@@ -276,6 +286,10 @@ def test_buttons_save_data_and_images(browser, path, tmp_path):
 
 
 def test_without_scripts_all_of_it_is_there(browser, path, tmp_path):
+    check_without_scripts(browser, path, tmp_path)
+
+
+def check_without_scripts(browser, path, folder, name="report"):
     words = "p:not(.tools), h1, h2, h3, figcaption, li, td, th, dd, pre"
     with opened(browser, path) as page:
         complete = page.locator(words).all_text_contents()
@@ -285,11 +299,15 @@ def test_without_scripts_all_of_it_is_there(browser, path, tmp_path):
             assert place.locator(MARKS).count() > 0
         assert not any(each.is_visible() for each in page.locator(".tools").all())
         assert page.locator(words).all_text_contents() == complete
-        shoot(page, tmp_path, "without-scripts")
+        shoot(page, folder, f"{name}-without-scripts")
 
 
 @pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=SLOW)])
 def test_it_can_be_printed(browser, path, tmp_path, scheme):
+    check_print(browser, path, tmp_path, scheme)
+
+
+def check_print(browser, path, folder, scheme, name="report"):
     with opened(browser, path, color_scheme=scheme) as page:
         assert page.locator("details[open]").count() == 0 < page.locator("details").count()
         pdf = page.pdf(format="A4")
@@ -300,13 +318,13 @@ def test_it_can_be_printed(browser, path, tmp_path, scheme):
         assert (
             page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         )
-        shoot(page, tmp_path, f"print-{scheme}")
+        shoot(page, folder, f"{name}-print-{scheme}")
 
 
 # ---- studies at the edge ------------------------------------------------------------------------
 
 
-LONG = "a_name_of_eighty_characters_that_" + "goes_on_and_on_" * 3 + "x" * 2
+LONG_NAME = "a_name_of_eighty_characters_that_" + "goes_on_and_on_" * 3 + "x" * 2
 CENSORED = {"log_volume_upper": -3.0, "guesses": 100, "hits": 0, "converged": False}
 MANY = [
     each
@@ -326,8 +344,8 @@ EDGES = {
     "unconverged": [run("gd", GD, converged=False), rewl(converged=False)],
     "censored": [run("guess_and_check", NOWHERE, **CENSORED)],
     "long names": [
-        run("gd", GD, dataset=LONG, architecture=LONG),
-        run("rewl", REWL, dataset=LONG, architecture=LONG, log_volume=-5.0),
+        run("gd", GD, dataset=LONG_NAME, architecture=LONG_NAME),
+        run("rewl", REWL, dataset=LONG_NAME, architecture=LONG_NAME, log_volume=-5.0),
     ],
     "40 datasets": MANY,
     "accuracies of 0 and 1": [run("gd", {10: [1.0, 1.0]}), rewl({10: [0.0, 0.0]})],
@@ -369,3 +387,34 @@ def test_studies_at_the_edge_are_drawn_on_a_small_screen(browser, tmp_path, name
         assert "NaN" not in page.locator("main").inner_text()
         page.evaluate("scrollTo(0, 0)")
         shoot(page, tmp_path, f"edge-{name.replace(' ', '-')}")
+
+
+# ---- the studies that are shipped ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("smoke", marks=SLOW),
+        *(pytest.param(n, marks=LONG) for n in ("config", "tails")),
+    ],
+)
+def test_reports_of_shipped_studies(browser, tmp_path, name):
+    """Minutes of sampling first, for all but the smoke study."""
+    repository = Repository(tmp_path / "study")
+    text = (ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8")
+    done = repository.snakemake(text)
+    assert done.returncode == 0, done.stderr
+    report = repository.path / yaml.safe_load(text)["results_dir"] / "report.html"
+    for viewport in (WIDE, NARROW):
+        for scheme in ("light", "dark"):
+            check_looks(browser, report, tmp_path, viewport, scheme, name)
+            check_accessible(browser, report, viewport, scheme)
+    check_without_scripts(browser, report, tmp_path, name)
+    check_print(browser, report, tmp_path, "dark", name)
+    with opened(browser, report) as page:
+        places = draw_all(page)
+        hidden = page.locator(".legend button").first
+        hidden.click()
+        expect(hidden).to_have_attribute("aria-pressed", "false")
+        assert len(places) == page.locator(".chart svg.marks").count()

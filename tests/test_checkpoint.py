@@ -370,7 +370,14 @@ def long_job(sampler: str, folder: str, signalled: bool) -> None:
     netcdf.write(result, Path(folder) / "result.nc")
 
 
-@pytest.mark.parametrize("sampler", METHODS)
+@pytest.mark.parametrize(
+    "sampler",
+    # Three processes each; that records of every sampler are recalled is tested above, in one.
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (each not in ("gd", "rewl")))
+        for each in METHODS
+    ],
+)
 def test_a_sampler_stopped_by_a_signal_goes_on_and_gives_the_same(sampler, tmp_path):
     def start(folder, signalled=False):
         folder.mkdir(exist_ok=True)

@@ -40,16 +40,22 @@ def all_fits(problem):
     return states[np.array(train) == len(problem.y_train)]
 
 
-@pytest.fixture(scope="module")
-def compared():
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(PROBLEMS[::2], id="some"),
+        pytest.param(PROBLEMS, marks=pytest.mark.slow, id="all"),
+    ],
+)
+def compared(request):
     """(exact, joint) of every problem that has a fit."""
     results = []
-    for number in PROBLEMS:
+    for number in request.param:
         problem = random_problem(number)
         exact = enumeration.run(problem, EnumerateParameters())
         if np.isfinite(exact.log_volume):
             results.append((exact, joint.run(problem, MANY, number)))
-    assert sum(int(own.converged) for _, own in results) >= 8
+    assert sum(int(own.converged) for _, own in results) >= 2 / 3 * len(request.param)
     return results
 
 
@@ -61,7 +67,7 @@ def test_joint_density_agrees_with_enumeration(compared):
         judged = own.log_g_joint_stderr.values > 1e-6
         assert np.logaddexp.reduce(relative(g)[judged]) > np.log(0.95)
         z.extend((found[judged] - g[judged]) / own.log_g_joint_stderr.values[judged])
-    assert len(z) > 300
+    assert len(z) > 25 * len(compared)
     assert 0.6 < np.mean(np.square(z)) < 1.7  # 15 / 13 by Student's t, and the rarest levels
     assert np.mean(np.abs(z) < 2.13) > 0.9
 
@@ -73,7 +79,7 @@ def test_distribution_of_the_interpolators_agrees_with_enumeration(compared):
         judged = own.log_p_given_fit_stderr.values > 1e-6  # 0 for a single possible accuracy
         difference = own.log_p_given_fit.values[judged] - g[judged]
         z.extend(difference / own.log_p_given_fit_stderr.values[judged])
-    assert len(z) > 40
+    assert len(z) > 3 * len(compared)
     assert 0.5 < np.mean(np.square(z)) < 1.8
     assert np.abs(z).max() < 5
 
@@ -84,7 +90,7 @@ def test_volume_and_accuracy_agree_with_enumeration(compared):
         for name in ("log_volume", "test_accuracy"):
             if own[f"{name}_stderr"] > 1e-6:
                 z.append(float((own[name] - exact[name]) / own[f"{name}_stderr"]))
-    assert len(z) > 12
+    assert len(z) > len(compared)
     assert 0.4 < np.mean(np.square(z)) < 2 and np.abs(z).max() < 4
 
 
@@ -108,9 +114,10 @@ def test_tail_volumes_of_networks_are_those_of_enumeration():
     assert own.tail_log_volume[0] < -1 and own.tail_log_volume[1] == pytest.approx(0, abs=1e-9)
 
 
-def test_bins_are_sums_over_their_test_counts(compared):
-    exact = compared[2][0]
-    own = joint.run(random_problem(9), replace(MANY, bins=7), 3)
+def test_bins_are_sums_over_their_test_counts():
+    problem = random_problem(9)
+    exact = enumeration.run(problem, EnumerateParameters())
+    own = joint.run(problem, replace(MANY, bins=7), 3)
     assert own.hits_low.values.tolist() == [0, 3, 6, 9, 12, 15, 18]
     g = relative(exact.log_g_joint.values[-1])
     sums = np.logaddexp.reduceat(g, own.hits_low.values)

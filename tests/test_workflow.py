@@ -43,6 +43,7 @@ def finished(tmp_path_factory):
     # part of what the tests show.
     result = repository.snakemake(CONFIG, source=ROOT / "src")
     assert result.returncode == 0, result.stdout + result.stderr
+    repository.said = result
     return repository
 
 
@@ -101,6 +102,15 @@ def test_a_run_makes_everything_it_promises(finished):
         suffix = {"logs": "log", "benchmarks": "tsv"}[kind]
         files = {path.stem for path in (results / kind).rglob(f"*.{suffix}")}
         assert {"gd", "guess_and_check", "rewl", "small", "r0", *RESULTS, "save_config"} == files
+
+
+def test_the_console_has_a_line_for_each_job_and_fits_a_screen(finished):
+    said = finished.said
+    started = re.findall(r"^\d\d:\d\d:\d\d +(\d+) of (\d+)  \S", said.stderr, re.M)
+    jobs = 4 + len(SAMPLERS) + len(RESULTS)  # dataset, subset, configuration, all
+    assert started == [(str(number), str(jobs)) for number in range(1, jobs + 1)]
+    assert "Study results: 3 runs" in said.stdout and "Report: results/report.html" in said.stdout
+    assert len((said.stderr + said.stdout).splitlines()) < 50
 
 
 def test_results_do_not_depend_on_cores(finished, tmp_path):

@@ -1,8 +1,9 @@
 """How kernels are compiled, and where the compiled code is kept.
 
 numba's own cache looks only at the file of the function it compiles, so a kernel would keep an old
-copy of one it calls from another file. Here the cache's folder is named after the sources of all
-kernel modules: an edit of any of them starts an empty one.
+copy of one it calls from another file; and it looks at the place of that file, so every clone would
+compile anew. Here the cache's folder is named after the sources of all kernel modules: an edit of
+any of them starts an empty one, and clones share it.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import os
 from pathlib import Path
 
 import numba as nb
-from numba.core import cgutils
+from numba.core import caching, cgutils
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
@@ -27,7 +28,20 @@ def _cache_folder() -> Path:
     return Path(root) / f"kernels-{digest.hexdigest()[:16]}"
 
 
+class SharedByClones(caching.UserProvidedCacheLocator):
+    """Where numba keeps a kernel: by the place of its module in the package."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file):
+        """A folder for the kernels of a file, relative to that of all."""
+        package, path = Path(__file__).resolve().parents[1], Path(py_file).resolve()
+        if path.is_relative_to(package):
+            return str(path.parent.relative_to(package))
+        return super().get_suitable_cache_subpath(py_file)
+
+
 nb.config.CACHE_DIR = str(_cache_folder())
+nb.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{SharedByClones.__qualname__}"
 
 _OPTIONS = {"error_model": "numpy", "nogil": True}
 _FROM_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}

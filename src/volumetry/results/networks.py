@@ -1,6 +1,6 @@
 """Each trained network of a study, and where it stands among the interpolators."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray as xr
@@ -38,30 +38,49 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
     study["epochs_after_fit"] = "epochs_after_fit", epochs, about
     over = (*DIMS, "network", "protocol")
     put(study, "network_accuracy", xr.DataArray(accuracy, dims=over), "test accuracy of a network")
-    counted = study["network_accuracy"]
-    known = counted.notnull().sum("network")
-    quantity = "test accuracy of trained networks at a protocol"
-    put(study, "accuracy_at", counted.mean("network"), f"{quantity}, mean")
-    error = counted.std("network", ddof=1) / np.sqrt(known)
-    put(study, "accuracy_at_stderr", error.where(known > 1), f"standard error of {quantity}")
-    df = (known - 1.0).where(known > 0)
-    put(study, "accuracy_at_df", df, f"degrees of freedom of the error of {quantity}")
-    over = (*DIMS, "epochs_after_fit")
-    quantity = "test accuracy of trained networks so many epochs after their first fit"
-    put(study, "accuracy_after_fit", xr.DataArray(after[0], dims=over), f"{quantity}, mean")
-    error = xr.DataArray(after[1], dims=over)
-    put(study, "accuracy_after_fit_stderr", error, f"standard error of {quantity}")
+    _put_mean(
+        study,
+        "accuracy_at",
+        (*DIMS, "protocol"),
+        _mean_over_networks(np.moveaxis(accuracy, -2, 0)),
+        "test accuracy of trained networks at a protocol",
+    )
+    known = study["network_accuracy"].notnull().sum("network")
+    about = "degrees of freedom of the standard error of accuracy_at"
+    put(study, "accuracy_at_df", (known - 1.0).where(known > 0), about)
+    _put_mean(
+        study,
+        "accuracy_after_fit",
+        (*DIMS, "epochs_after_fit"),
+        after,
+        "test accuracy of trained networks so many epochs after their first fit",
+    )
+
+
+def _put_mean(study: xr.Dataset, name: str, dims: tuple, values, quantity: str) -> None:
+    mean, error = (xr.DataArray(each, dims=dims) for each in values)
+    put(study, name, mean, f"{quantity}, mean")
+    put(study, f"{name}_stderr", error, f"standard error of {quantity}")
+
+
+def _of_references(
+    study: xr.Dataset, runs: Mapping[tuple, Mapping]
+) -> Iterator[tuple[tuple, Mapping]]:
+    """Position over the first four dimensions and the run of ``study["reference"]`` there."""
+    for at, name in np.ndenumerate(study["reference"].values):
+        key = tuple(study[dim].values[i].item() for dim, i in zip(DIMS, at))
+        if (*key, name) in runs:
+            yield at, runs[*key, name]
 
 
 def add_density(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
     """Add ln Pr[A] under uniform weights, as the reference of each cell has it."""
     shape = [study.sizes[dim] for dim in DIMS[:4]]
-    found = {}
-    for at, name in np.ndenumerate(study["reference"].values):
-        key = tuple(study[dim].values[i].item() for dim, i in zip(DIMS, at))
-        values = runs.get((*key, name), {}).get("_log_p")
-        if values is not None and values.ndim == 1:  # joint has one a bin of accuracies
-            found[at] = values
+    found = {
+        at: run["_log_p"]
+        for at, run in _of_references(study, runs)
+        if "_log_p" in run and run["_log_p"].ndim == 1  # joint has one a bin of accuracies
+    }
     if not found:
         return
     log_p = np.full((*shape, int(study["n"].max()) + 1), np.nan)
@@ -83,10 +102,8 @@ def add_interpolators(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
     ranked = "network_accuracy" in study
     accuracy = study["network_accuracy"].values if ranked else None
     rank = np.full_like(accuracy, np.nan) if ranked else None
-    for cell, name in np.ndenumerate(study["reference"].values):
-        key = tuple(study[dim].values[at].item() for dim, at in zip(DIMS, cell))
-        scores = runs.get((*key, name), {}).get("_scores")
-        tests = study["n_test"].values[cell[0]]
+    for cell, run in _of_references(study, runs):
+        scores, tests = run.get("_scores"), study["n_test"].values[cell[0]]
         if scores is None or not np.isfinite(tests):
             continue
         above[cell] = _at_least(*scores, np.ceil(ACCURACIES * tests - 1e-6))
