@@ -32,6 +32,7 @@ WHOLE = {
     "samplers": {name: {} for name in SCHEMA["properties"]["samplers"]["properties"]},
 }
 WHOLE["datasets"]["npz"]["path"] = "mine.npz"
+WHOLE["sizes"] = {"rewl": [10]}
 """Every section of the schema, so that any key can be set in it."""
 
 

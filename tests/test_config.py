@@ -77,6 +77,25 @@ def test_the_grid_has_every_combination_once():
     assert Run("other", "mine", 10, 2, "rewl") not in runs
 
 
+def test_a_sampler_may_run_at_some_sizes_alone():
+    runs = resolve(with_change("sizes/rewl", [20])).runs
+    assert {run.n for run in runs if run.sampler == "rewl"} == {20}
+    assert {run.n for run in runs if run.sampler == "gd"} == {10, 20}
+
+
+@pytest.mark.parametrize(
+    "sampler, sizes, said",
+    [
+        ("rewl", [10, 40], "sizes.rewl = 40: no dataset has this n; use some of 10, 20"),
+        ("joint", [10], "sizes.joint: the study has no such sampler; name one of gd, rewl"),
+        ("gd", [10], "sizes.gd: samplers that train share a job"),
+    ],
+)
+def test_sizes_of_a_sampler_that_cannot_be_are_refused(sampler, sizes, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        resolve(with_change(f"sizes/{sampler}", sizes))
+
+
 def test_job_seeds_are_reproducible_and_distinct():
     assert job_seed(0, "run", "digits", 10) == 8978801166714607171
     names = [("a", 1), ("a", 11), ("a1", 1), (1, "a"), ("a", "1"), ()]

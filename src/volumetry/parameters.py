@@ -42,14 +42,14 @@ def parameter(
         choices: the values that there are.
         odd: whether the number must be odd.
         unique: whether no entry of a list may stand twice.
-        entry: ``parameter`` of the entries of a list.
+        entry: ``parameter`` of the entries of a list, or of a mapping that has no class for them.
         otherwise: what an optional key means that is left out; it has no default then.
         stops: whether it only decides when to stop: a run that asks for more goes on from the
             checkpoint of one that asked for less.
     """
     given = dict(locals())
     del given["default"]
-    if isinstance(default, list):
+    if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=given)
     return field(default=default, metadata=given)
 

@@ -20,7 +20,7 @@ from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 from volumetry.study.grid import Run, grid
-from volumetry.study.registry import METHODS
+from volumetry.study.registry import METHODS, TRAINED
 from volumetry.study.wording import did_you_mean, dotted, explain, known_keys, short
 from volumetry.weights.binary import BinaryWeights
 
@@ -147,6 +147,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         name: _check_dataset(f"datasets.{name}", spec, config)
         for name, spec in config["datasets"].items()
     }
+    _check_sizes(config)
     networks = {
         (dataset, architecture): _located(
             f"architectures.{architecture} on datasets.{dataset}",
@@ -169,6 +170,28 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             except ConfigError as error:
                 raise ConfigError(f"samplers.{sampler}.{error} ({path})") from None
     return Study(config, descriptions, networks)
+
+
+def _check_sizes(config: dict) -> None:
+    """Refuse sizes of samplers that do not run, or that no dataset has."""
+    known = sorted({n for spec in config["datasets"].values() for n in spec["n"]})
+    for sampler, sizes in config["sizes"].items():
+        if sampler not in config["samplers"]:
+            raise ConfigError(
+                f"sizes.{sampler}: the study has no such sampler; name one of "
+                f"{', '.join(config['samplers'])}" + did_you_mean(sampler, config["samplers"])
+            )
+        if METHODS[sampler].kind == TRAINED:
+            raise ConfigError(
+                f"sizes.{sampler}: samplers that train share a job, which runs at every size; "
+                "remove the key"
+            )
+        for n in sizes:
+            if n not in known:
+                raise ConfigError(
+                    f"sizes.{sampler} = {n}: no dataset has this n; use some of "
+                    f"{', '.join(map(str, known))}"
+                )
 
 
 def _check_size(network: Network, parameters: dict, keys: dict) -> None:

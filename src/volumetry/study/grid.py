@@ -33,6 +33,7 @@ def grid(config: dict) -> list[Run]:
         for n in spec["n"]
         for replicate in range(config["replicates"])
         for sampler in config["samplers"]
+        if n in config.get("sizes", {}).get(sampler, spec["n"])
     ]
 
 

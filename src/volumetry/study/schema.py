@@ -135,8 +135,14 @@ def _value(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
             found["items"] = _value(*get_args(each), entry) | {"description": entry["about"]}
         elif get_origin(each) is dict:
             _, entries = get_args(each)
-            found |= {"minProperties": 1, "propertyNames": _NAME.copy()}
-            found["additionalProperties"] = _mapping(entries)
+            if is_dataclass(entries):
+                found |= {"minProperties": 1, "propertyNames": _NAME.copy()}
+                found["additionalProperties"] = _mapping(entries)
+            else:
+                entry = rules["entry"].metadata
+                found["additionalProperties"] = _value(entries, entry) | {
+                    "description": entry["about"]
+                }
         elif each is dict:
             found |= {"minProperties": 1, "additionalProperties": False, "properties": _samplers()}
     return found

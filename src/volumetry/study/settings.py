@@ -106,3 +106,15 @@ class Settings:
         about="The networks of the study, each under a name of your choice."
     )
     samplers: dict = parameter(about="The samplers of the study and their parameters.")
+    sizes: dict[str, list[int]] = parameter(
+        {},
+        entry=parameter(
+            least=1,
+            unique=True,
+            entry=parameter(minimum=1, about="A training-set size of a dataset."),
+            unit="examples",
+            about="The training-set sizes at which the sampler of that name runs.",
+        ),
+        about="For samplers that are too slow for all sizes: those at which each of them runs. One "
+        "that is not named runs at every size; those that train cannot be named.",
+    )
