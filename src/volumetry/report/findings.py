@@ -123,7 +123,8 @@ _SIDES = {0: "between", 1: "above both", -1: "below both: contradiction"}
 def steps(study: xr.Dataset) -> list[tuple]:
     """Each step of the slope check: place, -d ln V/dn less -ln Qr at its ends, outcome, power."""
     rows = []
-    for dataset, architecture, case in cases(study):
+    names = [name for name in study if name.startswith(("slope_", "log_volume_slope_start"))]
+    for dataset, architecture, case in cases(study[names]):
         for n in case["n"].values[case["slope_side"].notnull()]:
             part = case.sel(n=n)
             first = int(part["log_volume_slope_start"])

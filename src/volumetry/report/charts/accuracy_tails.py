@@ -20,7 +20,8 @@ def draw(study: xr.Dataset) -> Figure:
     styles = [*(style(s) for s in trained), *sizes]
     legend = parts.legend("label", styles)
     charts = []
-    for title, part in parts.panels(study, "log_p_given_fit"):
+    needed = "converged", "tail_log_volume", "test_accuracy"
+    for title, part in parts.panels(study, "log_p_given_fit", *needed):
         curves = _tail_curves(part)
         # The tail of a trained network is as good as the run of joint that it was taken from.
         known = part["converged"].sel(sampler=JOINT, drop=True).broadcast_like(part["converged"])

@@ -22,7 +22,7 @@ def draw(study: xr.Dataset) -> Figure:
         "value:Q", title="Error (fraction of examples)", scale=alt.Scale(domain=[0, 1], nice=False)
     )
     charts = []
-    for title, part in parts.panels(study, "error_bound"):
+    for title, part in parts.panels(study, "error_bound", "gibbs_error"):
         rows = [
             parts.summary_table(part, name).assign(label=series.label)
             for name, series in (("error_bound", _BOUND), ("gibbs_error", _ERROR))

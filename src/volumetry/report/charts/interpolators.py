@@ -14,6 +14,14 @@ from volumetry.study.palette import INK
 
 _TYPICAL = parts.Series("interpolators", INK, "circle")
 _QUANTILES = {"low": 0.025, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "high": 0.975}
+_NEEDED = (
+    "interpolators_above",
+    "converged",
+    "reference",
+    "network_accuracy",
+    "network_rank",
+    "reported_protocol",
+)
 
 
 def draw(study: xr.Dataset) -> Figure:
@@ -25,7 +33,7 @@ def draw(study: xr.Dataset) -> Figure:
     styles = [_TYPICAL, *map(style, trained)]
     legend = parts.legend("label", styles)
     charts, most = [], 1
-    for dataset, architecture, part in cases(study):
+    for dataset, architecture, part in cases(study[[name for name in _NEEDED if name in study]]):
         bars, points = _bars(part), _networks(part, trained)
         if bars.empty:
             continue

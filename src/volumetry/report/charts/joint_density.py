@@ -23,7 +23,7 @@ def draw(study: xr.Dataset) -> Figure:
     styles = [_RIDGE]
     legend = parts.legend("label", styles)
     charts = []
-    for dataset, architecture, part in cases(study):
+    for dataset, architecture, part in cases(study[["log_p_joint"]]):
         density = part["log_p_joint"]
         met = density.notnull().any(["A", "coarse_accuracy"])
         if not met.any():

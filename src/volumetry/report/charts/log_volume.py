@@ -19,10 +19,9 @@ _NO_HIT = Series("Guess & Check, no hit: upper end of the 95 % interval", GREEN,
 def draw(study: xr.Dataset) -> Figure:
     """Draw the chart."""
     known = study["log_volume"].notnull() | study["log_volume_upper"].notnull()
-    tables = [
-        (title, _log_volumes(part))
-        for title, part in parts.panels(study.assign(known=known.where(known)), "known")
-    ]
+    study = study.assign(known=known.where(known))
+    needed = "log_volume_mean", "log_volume", "log_volume_upper", "hits_p", "converged"
+    tables = [(title, _log_volumes(part)) for title, part in parts.panels(study, "known", *needed)]
     shown = {label for _, rows in tables for label in rows["label"]}
     styles = [*(style(name) for name in (*MEASURING, GUESSING)), _NO_HIT]
     styles = [each for each in styles if each.label in shown]

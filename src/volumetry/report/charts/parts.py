@@ -12,24 +12,31 @@ from volumetry.results.views import cases
 from volumetry.study.palette import ORDERED
 from volumetry.study.registry import Method
 
+_OF_SUMMARY = {
+    "": "value",
+    "_low": "low",
+    "_high": "high",
+    "_replicates": "replicates",
+    "_converged": "converged",
+}
+"""What goes with the name of a summary, and what a table calls it."""
 
-def panels(study: xr.Dataset, variable: str) -> Iterator[tuple[str, xr.Dataset]]:
-    """(title, part of the study) for each (dataset, architecture) that has the variable."""
-    for dataset, architecture, part in cases(study):
-        if part[variable].notnull().any():
+
+def panels(study: xr.Dataset, *names: str) -> Iterator[tuple[str, xr.Dataset]]:
+    """(title, part of the study) for each (dataset, architecture) that has the first of ``names``.
+
+    Args:
+        names: summaries and variables that the parts shall have.
+    """
+    kept = [name + end for name in names for end in _OF_SUMMARY if name + end in study]
+    for dataset, architecture, part in cases(study[list(dict.fromkeys(kept))]):
+        if part[names[0]].notnull().any():
             yield f"{dataset} · {architecture}", part
 
 
 def summary_table(part: xr.Dataset, summary: str) -> pd.DataFrame:
     """One row for each point where the summary has a value, with its interval and its flag."""
-    columns = {
-        summary: "value",
-        f"{summary}_low": "low",
-        f"{summary}_high": "high",
-        f"{summary}_replicates": "replicates",
-        f"{summary}_converged": "converged",
-    }
-    return table(part, columns)
+    return table(part, {summary + end: column for end, column in _OF_SUMMARY.items()})
 
 
 def table(part: xr.Dataset, columns: dict[str, str]) -> pd.DataFrame:

@@ -18,7 +18,8 @@ def draw(study: xr.Dataset) -> Figure:
     styles = [_SLOPE, _MINUS_LOG]
     legend = parts.legend("label", styles)
     charts = []
-    for title, part in parts.panels(study, "log_volume_slope_mean"):
+    needed = "log_volume_slope_start", "slope_too_large", "minus_log_accuracy_mean"
+    for title, part in parts.panels(study, "log_volume_slope_mean", *needed):
         steps = parts.summary_table(part, "log_volume_slope_mean").assign(label=_SLOPE.label)
         start = part["log_volume_slope_start"].to_series()
         # n = 0 has no place on a logarithmic axis: the first step begins at its left end.
