@@ -14,7 +14,9 @@ from volumetry.estimate.populations import (
     effective_families,
     effective_lineages,
     grubbs_p_value,
+    lag_p_value,
     log_mean,
+    log_mean_of_few,
     log_normal_mean,
     log_normal_mean_stderr,
 )
@@ -192,3 +194,32 @@ def test_families_and_lineages_count_what_is_independent():
     kernels = rng.choice([-1.0, 1.0], (4, 5, 4000))  # five lineages in each of four populations
     assert np.allclose(effective_lineages(kernels.mean(axis=1)), 5, rtol=0.1)
     assert np.allclose(effective_lineages(kernels[:, 0]), 1)
+
+
+def test_a_log_mean_of_few_has_no_bias_of_the_first_order():
+    """ln mean exp of ten normal values of variance 0.4 is 0.024 too low."""
+    values = 0.4**0.5 * np.random.default_rng(0).standard_normal((10, 200_000))
+    assert np.mean(log_mean(values)) == pytest.approx(0.2 - 0.024, abs=0.004)
+    assert np.mean(log_mean_of_few(values)) == pytest.approx(0.2, abs=0.006)
+
+
+def test_a_lag_is_told_from_what_populations_have_by_chance():
+    lags = np.array([0.3, 0.5, 0.4, 0.6])
+    assert lag_p_value(lags, 0.2) == pytest.approx(stats.ttest_1samp(lags, 0).pvalue / 2)
+    assert lag_p_value(lags, 1.0) == 1.0  # less than half of that error does not matter
+    assert lag_p_value(lags - 0.45, 0.2) == 1.0
+    assert lag_p_value(np.full(4, 0.5), 0.2) == 0.0
+
+
+def test_members_that_lag_behind_the_temperature_are_not_believed():
+    """With half a sweep at each temperature, relaxing goes on adding to ln Z."""
+    solved = perceptron_of_blocks(60, 10, 10)
+    common = {"members": 50, "populations": 16, "max_anneals": 1, "guides": 1}
+    short, long = (
+        annealing.run(solved.problem, Parameters(**common, rung_sweeps=sweeps), 1)
+        for sweeps in (0.5, 1.0)
+    )
+    assert "members lag behind the temperature: relaxing adds 0." in short.attrs["verdict"]
+    assert float(short.lag.mean()) > 0.4 and abs(float(long.lag.mean())) < 0.4
+    assert long.attrs["verdict"] == "converged"
+    assert abs(normal_score(long, "log_volume", solved.log_p[-1])) < 3

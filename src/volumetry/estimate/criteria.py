@@ -153,6 +153,15 @@ ONE_KIND = Rule(
     limit=1e-3,
     at_least=True,
 )
+NO_LAG = Rule(
+    "members that keep up with the temperature: what relaxing adds to ln Z over all rungs is zero "
+    "by a t-test over populations, or less than half the error of ln V",
+    "members lag behind the temperature: relaxing adds {lag:.2g} nats to ln Z, p = {value:.1g}; "
+    "raise rung_sweeps",
+    "p > 0.01",
+    limit=1e-2,
+    at_least=True,
+)
 NOTHING_MISSED = Rule(
     "ln V by populations pulled towards trained networks, above that of an anneal",
     "populations pulled towards trained networks found {more:.2g} nats more volume, {value:.1f} "
@@ -223,6 +232,7 @@ RULES = (
     SAMPLERS_AGREE,
     SPREAD,
     ONE_KIND,
+    NO_LAG,
     NOTHING_MISSED,
     NOTHING_MISSED_BY_PLAIN,
     TAIL_BIAS,

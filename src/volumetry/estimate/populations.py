@@ -160,10 +160,30 @@ def grubbs_p_value(values: np.ndarray) -> float:
     return float(min(1.0, 2 * count * stdtr(count - 2, -t)))
 
 
+def lag_p_value(lags: np.ndarray, stderr: float) -> float:
+    """How probable such lags are, on average above zero, of members in equilibrium: one-sided t.
+
+    Args:
+        lags: (P,): of each population, nats (``methods.annealing.Anneal``).
+        stderr: of ln V. A mean lag below half of it does not matter: the probability is 1.
+    """
+    mean, error = lags.mean(), lags.std(ddof=1) / np.sqrt(len(lags))
+    if not mean > stderr / 2:
+        return 1.0
+    return float(stdtr(len(lags) - 1, -mean / error)) if error > 0 else 0.0
+
+
 def log_mean(values: np.ndarray) -> np.ndarray:
     """ln of the mean of exp(values) over the first axis."""
     with np.errstate(divide="ignore"):
         return logsumexp(values, axis=0) - np.log(len(values))
+
+
+def log_mean_of_few(values: np.ndarray) -> np.ndarray:
+    """``log_mean``, without the bias that few independent values have, to the first order."""
+    weight = np.exp(values - values.max(axis=0))
+    spread = weight.var(axis=0, ddof=1) / weight.mean(axis=0) ** 2
+    return log_mean(values) + spread / 2 / len(values)
 
 
 def log_mean_stderr(values: np.ndarray) -> np.ndarray:

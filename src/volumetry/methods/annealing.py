@@ -20,6 +20,7 @@ from volumetry.estimate.populations import (
     effective_families,
     effective_lineages,
     log_mean,
+    log_mean_of_few,
 )
 from volumetry.methods.mixing import made_of, most_flips
 from volumetry.methods.precision import wanted_accuracy_error
@@ -108,6 +109,9 @@ class Anneal:
         along: (levels,): x, what beta multiplies.
         family: int (P, members): founder of each member.
         log_z: (P,): ln Z(beta) / Z(0) at the last rung.
+        lag: (P,): how much more ln Z is by members that have relaxed, from ln <exp(-step x)> after
+            each step, than by those before it, nats: 0 on average in equilibrium. Members that lag
+            behind the temperature make it positive, and ln Z by more than that too low.
         made: (2, 1, K): moves of each kind on the last rung, proposed and accepted.
         population: after the last rung.
         beta: of each rung.
@@ -122,6 +126,7 @@ class Anneal:
     along: np.ndarray
     family: np.ndarray
     log_z: np.ndarray
+    lag: np.ndarray
     made: np.ndarray
     population: Population
     beta: list[float] = field(default_factory=list)
@@ -160,10 +165,12 @@ def anneal(
         along,
         np.tile(np.arange(members), (groups, 1)),
         np.zeros(groups),
+        np.zeros(groups),
         setting.proposals.none_made(1),
         setting.chains.populate(FIRST_MEMBER + number * count, count),
     )
     beta, parents, idle = 0.0, np.arange(count).reshape(groups, members), 0
+    step, before = 0.0, np.zeros(groups)
     while True:
         highest = along[done.population.level].max()
         _relax(setting, done, beta, parents, _ROUNDS, parameters.rung_sweeps)
@@ -171,6 +178,7 @@ def anneal(
             known = first.reference[len(done.reference)] if first else log_mean(done.log_z)
             done.reference.append(float(known))
         at = along[done.population.level].reshape(groups, members)
+        done.lag = done.lag - log_mean_of_few(-step * at.T) - before
         progress.update(beta, LARGEST_BETA, f"beta {beta:.2f}, mean {at.mean():.1f}")
         # Where most are at the largest x that any can reach, nothing more will come.
         idle = idle + 1 if np.mean(at == at.max()) > _MOST and at.max() <= highest else 0
@@ -179,7 +187,7 @@ def anneal(
         if len(done.beta) == len(betas) if betas else arrived:
             break
         step = betas[len(done.beta)] - beta if betas else longest_step(at, parameters.overlap)
-        beta += step
+        beta, before = beta + step, log_mean_of_few(step * at.T)
         log_ratio, parents = resample(step * at, rng)
         done.log_z = done.log_z + log_ratio
         local = parents - members * np.arange(groups)[:, None]

@@ -29,6 +29,7 @@ from volumetry.estimate.criteria import (
     GOAL_FOUND,
     LINEAGES,
     NETWORKS_REACHED,
+    NO_LAG,
     NOTHING_MISSED,
     NOTHING_MISSED_BY_PLAIN,
     TAIL_BIAS,
@@ -38,7 +39,7 @@ from volumetry.estimate.criteria import (
     complaints,
     verdict,
 )
-from volumetry.estimate.populations import Populations, log_mean, log_mean_stderr
+from volumetry.estimate.populations import Populations, lag_p_value, log_mean, log_mean_stderr
 from volumetry.estimate.reweighting import jackknife_stderr
 from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lineages, way
 from volumetry.methods.costs import MOST_WAYS
@@ -285,6 +286,12 @@ def _judge(
     behind = np.array([lineages(system, each).sum(axis=0) for each in ways])
     least, layer = np.unravel_index(behind.argmin(), behind.shape)
     bias = max(each.log_z[:, -1].var(ddof=1) / 2 / len(each.log_z) for each in found.ways)
+    lags = [np.concatenate([each.lag for each in way]) for way in ways]
+    late = [
+        lag_p_value(lag, each.log_z[:, -1].std(ddof=1) / np.sqrt(len(lag)))
+        for lag, each in zip(lags, found.ways)
+    ]
+    latest = int(np.argmin(late))
     tails = view.tails(found.log_p)
     reached = np.isfinite(tails)
     judged = [
@@ -295,6 +302,7 @@ def _judge(
         NOTHING_MISSED_BY_PLAIN.judge(max(missed), more=more),
         ACCURACY_ERROR.judge(_stderr(found, view.accuracy), parameters.accuracy_error),
         TAIL_BIAS.judge(bias, wanted),
+        NO_LAG.judge(late[latest], lag=lags[latest].mean()),
         LINEAGES.judge(behind[least, layer], layer=system.segments[layer].name),
         NETWORKS_REACHED.judge(int((~reached).sum())),
     ]

@@ -16,6 +16,7 @@ from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
     LINEAGES,
+    NO_LAG,
     NOTHING_MISSED,
     ONE_KIND,
     SPREAD,
@@ -26,6 +27,7 @@ from volumetry.estimate.criteria import (
 )
 from volumetry.estimate.populations import (
     Populations,
+    lag_p_value,
     log_mean,
     log_normal_mean,
     log_normal_mean_stderr,
@@ -110,7 +112,7 @@ def run(
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
-            lost = not all(c.met for c in criteria[:3]) and len(anneals) == ANNEALS_IN_VAIN
+            lost = not all(c.met for c in criteria[:4]) and len(anneals) == ANNEALS_IN_VAIN
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
     return _result(system, setting.chains.moves, anneals, found, guided, criteria)
@@ -137,11 +139,13 @@ def _judge(
         return [goal]
     behind = lineages(system, anneals).sum(axis=0)
     slowest = int(behind.argmin())
+    lags = np.concatenate([each.lag for each in anneals])
     more = excess(guided, found.log_volume, found.log_volume_stderr, wanted)
     return [
         goal,
         NOTHING_MISSED.judge(more, more=log_mean(guided) - found.log_volume),
         SPREAD.judge(found.by_shape),
+        NO_LAG.judge(lag_p_value(lags, found.log_volume_stderr), lag=lags.mean()),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
@@ -198,6 +202,12 @@ def _result(
             "population", found.log_volumes, "log-volume that the population found", "nat"
         ),
         guided_log_volumes=described_guided(guided),
+        lag=over(
+            "population",
+            np.concatenate([each.lag for each in anneals]),
+            "how much ln Z changes while members relax, summed over the rungs",
+            "nat",
+        ),
         families=over("population", families(anneals), "effective families among the members"),
         lineages=over(
             ("population", "layer"), lineages(system, anneals), "effective lineages of the weights"
