@@ -120,7 +120,8 @@ def run(
 
 def _estimate(system: Classification, anneals: list[Anneal]) -> Populations:
     tests = np.concatenate([each.test_counts for each in anneals])
-    return Populations([way(anneals)], system.grid.goal, tests)
+    independent = lineages(system, anneals).min(axis=1)
+    return Populations([way(anneals)], system.grid.goal, tests, independent)
 
 
 def _judge(
