@@ -211,6 +211,7 @@ def test_a_lag_is_told_from_what_populations_have_by_chance():
     assert lag_p_value(np.full(4, 0.5), 0.2) == 0.0
 
 
+@pytest.mark.slow
 def test_members_that_lag_behind_the_temperature_are_not_believed():
     """With half a sweep at each temperature, relaxing goes on adding to ln Z."""
     solved = perceptron_of_blocks(60, 10, 10)
