@@ -64,4 +64,7 @@ def _log_volumes(part: xr.Dataset) -> pd.DataFrame:
     limits = parts.table(part, {"log_volume_upper": "value", "converged": "converged"})
     rows = pd.concat([means, runs, limits.assign(label=_NO_HIT.label)], ignore_index=True)
     rows["bits"] = parts.in_bits(rows["value"])
-    return parts.side_by_side(rows, rows["replicate"].rank(method="dense").fillna(0))
+    # Means to the left of n, a place for each sampler; runs to the right, one for each replicate.
+    of_mean = -rows["sampler"].map({name: place for place, name in enumerate(MEASURING)})
+    place = rows["replicate"].rank(method="dense").fillna(1.5 * of_mean)
+    return parts.side_by_side(rows, place)
