@@ -1,0 +1,211 @@
+"""Networks with real weights: linear layers, biases if wanted, and a choice of activations.
+
+Weights lie in one flat vector: layer after layer, each (outputs, inputs) in C order, with the bias
+of a unit as its last incoming weight. This module has the forward pass that computes every layer in
+full, in float64: the yardstick of the incremental engine.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from volumetry.errors import NetworkError
+from volumetry.weights.moves import Segment
+from volumetry.weights.real import PRIORS, RealWeights
+
+ACTIVATIONS = ("linear", "relu", "tanh", "leaky_relu")
+
+LEAK = 0.01
+"""Slope of leaky_relu below zero."""
+
+SCALES = {
+    "fan_in": lambda prior, inputs: 1 / math.sqrt(inputs),
+    "kaiming": lambda prior, inputs: math.sqrt((2 if prior == "gaussian" else 6) / inputs),
+}
+"""Scale of a layer by its number of inputs: 1 / sqrt(inputs), or such that the variance of weights
+is 2 / inputs (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
+
+TIE = 1e-9
+"""An example is right if the logit of its label exceeds all others by more than this fraction of
+the two. Whatever is closer is a tie and wrong, so that rounding, 1e-13 or so, decides nothing."""
+
+_LAYER = re.compile(r"linear ([1-9][0-9]{0,8})")
+
+
+@dataclass(frozen=True)
+class RealLinear:
+    """One linear layer; a unit has ``inputs`` incoming weights, and a bias beside them or not."""
+
+    inputs: int
+    outputs: int
+    bias: bool
+
+    @property
+    def fan_in(self) -> int:
+        """Incoming weights of a unit, its bias included."""
+        return self.inputs + self.bias
+
+    @property
+    def n_weights(self) -> int:
+        return self.outputs * self.fan_in
+
+
+@dataclass(frozen=True)
+class RealNetwork:
+    """An architecture with real weights, fitted to an input.
+
+    Attributes:
+        layers: the layer list it was built from.
+        input_shape: of an input; layers see it flat.
+        linears: the linear layers, in order; the last has one output for each class.
+        activation: one of ``ACTIVATIONS``, after every layer but the last.
+        space: where the weights live.
+    """
+
+    layers: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    linears: tuple[RealLinear, ...]
+    activation: str
+    space: RealWeights
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The weights of each layer, in order."""
+        return self.space.segments
+
+    @property
+    def n_weights(self) -> int:
+        """M, the number of weights."""
+        return self.space.size
+
+    @property
+    def n_classes(self) -> int:
+        return self.linears[-1].outputs
+
+    @cached_property
+    def n_units(self) -> int:
+        """Units of all layers, logits included."""
+        return sum(layer.outputs for layer in self.linears)
+
+
+def build_real_network(
+    layers: Sequence[str],
+    input_shape: Sequence[int],
+    n_classes: int,
+    *,
+    prior: str,
+    scale: str | float | Sequence[float] = "fan_in",
+    biases: bool = False,
+    activation: str = "relu",
+) -> RealNetwork:
+    """Fit a layer list to an input.
+
+    Args:
+        layers: 'linear K' each; the last layer, to the classes, is implied.
+        input_shape: of an input.
+        n_classes: number of classes, at least 2.
+        prior: gaussian or uniform.
+        scale: a name of ``SCALES``, or a positive number for all layers, or for each.
+        biases: whether units have one, with the prior of their layer.
+        activation: after every layer but the last.
+
+    Raises:
+        NetworkError: no such prior, activation or layer, or a scale that is not positive.
+    """
+    for name, value, known in (
+        ("weights", prior, PRIORS),
+        ("activation", activation, ACTIVATIONS),
+    ):
+        if value not in known:
+            raise NetworkError(f"{name} = {value!r}: must be one of {', '.join(known)}; choose one")
+    found, inputs = [], math.prod(input_shape)
+    for layer in (*layers, f"linear {n_classes}"):
+        if not (size := _LAYER.fullmatch(layer)):
+            raise NetworkError(
+                f"layer {layer!r} is not 'linear K': networks with real weights have linear layers "
+                "alone; leave it out, or use binary weights"
+            )
+        found.append(RealLinear(inputs, int(size[1]), biases))
+        inputs = int(size[1])
+    segments, first = [], 0
+    for number, each in enumerate(found, 1):
+        name = "output" if number == len(found) else f"linear {number}"
+        segments.append(Segment(name, first, each.n_weights))
+        first += each.n_weights
+    space = RealWeights(prior, tuple(segments), _scales(scale, prior, found))
+    return RealNetwork(tuple(layers), tuple(input_shape), tuple(found), activation, space)
+
+
+def _scales(scale, prior: str, layers: Sequence[RealLinear]) -> tuple[float, ...]:
+    if isinstance(scale, str):
+        if scale not in SCALES:
+            raise NetworkError(
+                f"scale = {scale!r}: must be {', '.join(SCALES)}, a positive number, or one for "
+                "each layer; correct it"
+            )
+        return tuple(SCALES[scale](prior, layer.inputs) for layer in layers)
+    scales = [scale] * len(layers) if isinstance(scale, int | float) else list(scale)
+    if len(scales) != len(layers):
+        raise NetworkError(
+            f"scale = {scales}: {len(scales)} numbers for {len(layers)} layers, the one to the "
+            "classes included; give one for each, or a single one"
+        )
+    for each in scales:
+        if not 0 < each < math.inf:
+            raise NetworkError(f"scale = {each}: must be a positive number; correct it")
+    return tuple(map(float, scales))
+
+
+def activate(values: np.ndarray, activation: str) -> np.ndarray:
+    """What a layer passes on of its pre-activations."""
+    if activation == "relu":
+        return np.maximum(values, 0)
+    if activation == "tanh":
+        return np.tanh(values)
+    if activation == "leaky_relu":
+        return np.where(values > 0, values, LEAK * values)
+    return values
+
+
+def split_weights(network: RealNetwork, weights: np.ndarray) -> list[np.ndarray]:
+    """Views of the flat vector (..., M), one for each layer: (..., outputs, inputs + bias)."""
+    return [
+        weights[..., s.first : s.first + s.size].reshape(
+            *weights.shape[:-1], layer.outputs, layer.fan_in
+        )
+        for s, layer in zip(network.segments, network.linears)
+    ]
+
+
+def logits(network: RealNetwork, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Logits of examples.
+
+    Args:
+        weights: (n_weights,).
+        x: (examples, *input_shape).
+
+    Returns:
+        float64 (examples, n_classes).
+    """
+    values = np.asarray(x, np.float64).reshape(len(x), -1)
+    for layer, weight in zip(network.linears, split_weights(network, weights)):
+        weight = weight.astype(np.float64)
+        values = values @ weight[:, : layer.inputs].T
+        if layer.bias:
+            values = values + weight[:, -1]
+        if layer is not network.linears[-1]:
+            values = activate(values, network.activation)
+    return values
+
+
+def count_correct(network: RealNetwork, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
+    """Number of examples classified correctly, ties wrong."""
+    found = logits(network, weights, x)
+    own = np.take_along_axis(found, np.asarray(y)[:, None], axis=1)[:, 0]
+    np.put_along_axis(found, np.asarray(y)[:, None], -np.inf, axis=1)
+    other = found.max(axis=1)
+    return int((own - other > TIE * (np.abs(own) + np.abs(other))).sum())
