@@ -79,7 +79,7 @@ def test_distribution_of_the_interpolators_agrees_with_enumeration(compared):
         judged = own.log_p_given_fit_stderr.values > 1e-6  # 0 for a single possible accuracy
         difference = own.log_p_given_fit.values[judged] - g[judged]
         z.extend(difference / own.log_p_given_fit_stderr.values[judged])
-    assert len(z) > 3 * len(compared)
+    assert len(z) > 40 / 12 * len(compared)
     assert 0.5 < np.mean(np.square(z)) < 1.8
     assert np.abs(z).max() < 5
 

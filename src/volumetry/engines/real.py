@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.kernels.jit import borrowed, inlined, jit, plain
+from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import below, log_uniform, words
 from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
 
@@ -61,7 +61,7 @@ class RealPlan(NamedTuple):
 
 
 class RealState(NamedTuple):
-    """The values of one network on the examples; of several if an axis leads.
+    """The values of one network on the examples.
 
     Attributes:
         sums: float64 (units, n): pre-activations of all layers, the last of which are logits.
@@ -88,10 +88,10 @@ class RealMove(NamedTuple):
 def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPlan:
     """Lay out examples: x (n, *input_shape), labels y (n,)."""
     rows = np.asarray(x, np.float64).reshape(len(x), -1).T
-    layers, weights, units = [], 0, 0
-    for layer in network.linears:
-        layers.append((layer.inputs, layer.fan_in, layer.outputs, weights, units))
-        weights, units = weights + layer.n_weights, units + layer.outputs
+    layers, units = [], 0
+    for layer, segment in zip(network.linears, network.segments):
+        layers.append((layer.inputs, layer.fan_in, layer.outputs, segment.first, units))
+        units += layer.outputs
     return RealPlan(
         np.array(layers, _LAYER),
         np.ascontiguousarray(np.vstack([rows, np.ones((1, len(x)))])),
@@ -102,21 +102,15 @@ def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPl
     )
 
 
-def make_real_state(network: RealNetwork, n: int, *replicas: int) -> RealState:
-    """Room for the values of networks on n examples."""
-    shape = (*replicas, network.n_units, n)
+def make_real_state(network: RealNetwork, n: int) -> RealState:
+    """Room for the values of a network on n examples."""
+    shape = network.n_units, n
     return RealState(np.zeros(shape), np.zeros(shape))
 
 
 def make_real_move(most: int) -> RealMove:
     """Room for proposals that change so many weights at most."""
     return RealMove(np.zeros(4, np.int64), np.zeros(most, np.float32))
-
-
-@plain
-def state_of(states, replica):
-    """The values of one replica."""
-    return RealState(states.sums[replica], states.values[replica])
 
 
 @inlined
@@ -146,8 +140,8 @@ def _incoming(plan, state, layer, number):
     return state.values[plan.layers[layer - 1].first_row + number]
 
 
-@inlined
-def draw_prior(seed, stream, step, scale, uniform, out):
+@jit
+def draw_weights(seed, stream, step, scale, uniform, out):
     """Fill float32 ``out`` with draws from the priors of scales ``scale``."""
     for block in range((out.size + 3) // 4):
         w = words(seed, stream, step, block)
@@ -324,9 +318,3 @@ def initialise(plan, state, weights):
     for layer in range(plan.layers.size):
         _in_full(plan, state, weights, layer)
     return _count_correct(plan, state)
-
-
-@jit
-def draw_weights(seed, stream, step, scale, uniform, out):
-    """``draw_prior`` to be called from Python."""
-    draw_prior(seed, stream, step, scale, uniform, out)

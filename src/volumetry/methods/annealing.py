@@ -260,6 +260,11 @@ def families(anneals: Sequence[Anneal]) -> np.ndarray:
     return np.array([effective_families(own) for each in anneals for own in each.family])
 
 
+def lags(anneals: Sequence[Anneal]) -> np.ndarray:
+    """The lag of each population: (P,), nats."""
+    return np.concatenate([each.lag for each in anneals])
+
+
 def lineages(system: Classification, anneals: Sequence[Anneal]) -> np.ndarray:
     """Effective lineages by population and layer: (P, layers)."""
     means = np.concatenate([each.means for each in anneals])

@@ -41,7 +41,7 @@ from volumetry.estimate.criteria import (
 )
 from volumetry.estimate.populations import Populations, lag_p_value, log_mean, log_mean_stderr
 from volumetry.estimate.reweighting import jackknife_stderr
-from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lineages, way
+from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lags, lineages, way
 from volumetry.methods.costs import MOST_WAYS
 from volumetry.methods.descent import descend
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
@@ -286,10 +286,10 @@ def _judge(
     behind = np.array([lineages(system, each).sum(axis=0) for each in ways])
     least, layer = np.unravel_index(behind.argmin(), behind.shape)
     bias = max(each.log_z[:, -1].var(ddof=1) / 2 / len(each.log_z) for each in found.ways)
-    lags = [np.concatenate([each.lag for each in way]) for way in ways]
+    late_by = [lags(each) for each in ways]
     late = [
         lag_p_value(lag, each.log_z[:, -1].std(ddof=1) / np.sqrt(len(lag)))
-        for lag, each in zip(lags, found.ways)
+        for lag, each in zip(late_by, found.ways)
     ]
     latest = int(np.argmin(late))
     tails = view.tails(found.log_p)
@@ -302,7 +302,7 @@ def _judge(
         NOTHING_MISSED_BY_PLAIN.judge(max(missed), more=more),
         ACCURACY_ERROR.judge(_stderr(found, view.accuracy), parameters.accuracy_error),
         TAIL_BIAS.judge(bias, wanted),
-        NO_LAG.judge(late[latest], lag=lags[latest].mean()),
+        NO_LAG.judge(late[latest], lag=late_by[latest].mean()),
         LINEAGES.judge(behind[least, layer], layer=system.segments[layer].name),
         NETWORKS_REACHED.judge(int((~reached).sum())),
     ]

@@ -37,6 +37,7 @@ from volumetry.methods.annealing import (
     AnnealParameters,
     anneal,
     families,
+    lags,
     lineages,
     way,
 )
@@ -104,30 +105,31 @@ def run(
         while True:
             first = anneals[0] if anneals else None
             anneals.append(anneal(setting, parameters, seed, len(anneals), first=first))
-            found = _estimate(system, anneals)
+            behind = lineages(system, anneals)
+            found = _estimate(system, anneals, behind)
             if len(anneals) == 1:
                 known = anneals[0].beta[-1], found.log_volume
                 guided = guided_log_volumes(setting, parameters.guides, *known, seed)
-            criteria = _judge(parameters, system, anneals, found, guided)
+            criteria = _judge(parameters, system, anneals, behind, found, guided)
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
             lost = not all(c.met for c in criteria[:4]) and len(anneals) == ANNEALS_IN_VAIN
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
-    return _result(system, setting.chains.moves, anneals, found, guided, criteria)
+    return _result(system, setting.chains.moves, anneals, behind, found, guided, criteria)
 
 
-def _estimate(system: Classification, anneals: list[Anneal]) -> Populations:
+def _estimate(system: Classification, anneals: list[Anneal], behind: np.ndarray) -> Populations:
     tests = np.concatenate([each.test_counts for each in anneals])
-    independent = lineages(system, anneals).min(axis=1)
-    return Populations([way(anneals)], system.grid.goal, tests, independent)
+    return Populations([way(anneals)], system.grid.goal, tests, behind.min(axis=1))
 
 
 def _judge(
     parameters: Parameters,
     system: Classification,
     anneals: list[Anneal],
+    behind: np.ndarray,
     found: Populations,
     guided: np.ndarray,
 ) -> list[Criterion]:
@@ -138,19 +140,19 @@ def _judge(
     goal = GOAL_FOUND.judge(reached, n)
     if not goal.met:
         return [goal]
-    behind = lineages(system, anneals).sum(axis=0)
-    slowest = int(behind.argmin())
-    lags = np.concatenate([each.lag for each in anneals])
+    lineages_there_are = behind.sum(axis=0)
+    slowest = int(lineages_there_are.argmin())
+    late_by = lags(anneals)
     more = excess(guided, found.log_volume, found.log_volume_stderr, wanted)
     return [
         goal,
         NOTHING_MISSED.judge(more, more=log_mean(guided) - found.log_volume),
         SPREAD.judge(found.by_shape),
-        NO_LAG.judge(lag_p_value(lags, found.log_volume_stderr), lag=lags.mean()),
+        NO_LAG.judge(lag_p_value(late_by, found.log_volume_stderr), lag=late_by.mean()),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
-        LINEAGES.judge(behind[slowest], layer=system.segments[slowest].name),
+        LINEAGES.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
     ]
 
 
@@ -158,6 +160,7 @@ def _result(
     system: Classification,
     moves: int,
     anneals: list[Anneal],
+    behind: np.ndarray,
     found: Populations,
     guided: np.ndarray,
     criteria: list[Criterion],
@@ -205,14 +208,12 @@ def _result(
         guided_log_volumes=described_guided(guided),
         lag=over(
             "population",
-            np.concatenate([each.lag for each in anneals]),
+            lags(anneals),
             "how much ln Z changes while members relax, summed over the rungs",
             "nat",
         ),
         families=over("population", families(anneals), "effective families among the members"),
-        lineages=over(
-            ("population", "layer"), lineages(system, anneals), "effective lineages of the weights"
-        ),
+        lineages=over(("population", "layer"), behind, "effective lineages of the weights"),
         score_shares=over(
             "test_correct", found.score_shares, "fraction of the interpolators with that score"
         ),

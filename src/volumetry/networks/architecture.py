@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from volumetry.errors import NetworkError
-from volumetry.weights.moves import Segment
+from volumetry.weights.moves import Segment, consecutive
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "simple_cnn": ("conv 6", "pool", "linear 64"),
@@ -93,14 +93,13 @@ class Network:
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The weights of each layer, in order."""
-        found, first = [], 0
-        for number, layer in enumerate(self.layers_with_weights, 1):
-            stage = isinstance(layer, Stage)
-            name = f"conv {number}" if stage else f"linear {number - len(self.stages)}"
-            name = "output" if layer is self.linears[-1] else name
-            found.append(Segment(name, first, layer.n_weights))
-            first += layer.n_weights
-        return tuple(found)
+        names = [
+            *(f"conv {number}" for number in range(1, len(self.stages) + 1)),
+            *(f"linear {number}" for number in range(1, len(self.linears))),
+            "output",
+        ]
+        sizes = (layer.n_weights for layer in self.layers_with_weights)
+        return consecutive(zip(names, sizes))
 
     @cached_property
     def n_weights(self) -> int:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from volumetry.errors import NetworkError
-from volumetry.weights.moves import Segment
+from volumetry.weights.moves import Segment, consecutive
 from volumetry.weights.real import PRIORS, RealWeights
 
 ACTIVATIONS = ("linear", "relu", "tanh", "leaky_relu")
@@ -131,12 +131,9 @@ def build_real_network(
             )
         found.append(RealLinear(inputs, int(size[1]), biases))
         inputs = int(size[1])
-    segments, first = [], 0
-    for number, each in enumerate(found, 1):
-        name = "output" if number == len(found) else f"linear {number}"
-        segments.append(Segment(name, first, each.n_weights))
-        first += each.n_weights
-    space = RealWeights(prior, tuple(segments), _scales(scale, prior, found))
+    names = [*(f"linear {number}" for number in range(1, len(found))), "output"]
+    segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
+    space = RealWeights(prior, segments, _scales(scale, prior, found))
     return RealNetwork(tuple(layers), tuple(input_shape), tuple(found), activation, space)
 
 

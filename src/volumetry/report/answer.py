@@ -111,43 +111,35 @@ def headlines(study: xr.Dataset) -> list[str]:
     found = list(with_advantage(study))
     if not found:
         return [NO_ADVANTAGE]
-    answer = _answer(found)
-    differ = [] if answer == _NO_TREND_ANYWHERE else [_disagreement(found)]
-    return [answer, *differ, *map(_of_case, found)]
-
-
-_NO_TREND_ANYWHERE = (
-    "One size each shows no trend: whether the advantage diminishes is not measured."
-)
+    said = ["One size each shows no trend: whether the advantage diminishes is not measured."]
+    if any(case.reported not in (NO_TREND, "") for case in found):
+        said = [_answer(found), _disagreement(found)]
+    return [*said, *map(_of_case, found)]
 
 
 def _answer(found: list[Case]) -> str:
     """One sentence for the reading that the study reports, over all cases."""
     verbs, sampler = [case.reported for case in found], found[0].sampler
-    falling, rising, cases_there_are = verbs.count(FALLS), verbs.count(RISES), len(found)
+    falling, rising = verbs.count(FALLS), verbs.count(RISES)
     reading = f"as a {SCALE_NAMES['accuracy']}, {_protocol_words(found[0])}"
-    if set(verbs) <= {NO_TREND, ""}:
-        return _NO_TREND_ANYWHERE
     if not falling and not rising:
         return (
             f"Not resolved, {reading}: no slope of the advantage of {sampler} is told apart from "
             "zero."
         )
-    if falling == cases_there_are:
-        where = _everywhere(cases_there_are)
-        return f"Yes, {reading}: the advantage of {sampler} falls as n grows {where}."
-    if rising == cases_there_are:
-        return f"No, {reading}: the advantage rises as n grows {_everywhere(cases_there_are)}."
     if not falling:
-        where = f"in {rising} of {cases_there_are} cases"
-        return f"No, {reading}: the advantage rises as n grows {where}."
+        return f"No, {reading}: the advantage rises as n grows {_where(rising, len(found))}."
+    where = _where(falling, len(found))
+    if falling == len(found):
+        return f"Yes, {reading}: the advantage of {sampler} falls as n grows {where}."
     rest = f", and rises in {rising}" if rising else "; the others are not resolved"
-    return f"In part, {reading}: the advantage falls in {falling} of {cases_there_are} cases{rest}."
+    return f"In part, {reading}: the advantage falls {where}{rest}."
 
 
-def _everywhere(cases_there_are: int) -> str:
-    number = {1: "the case", 2: "both cases"}.get(cases_there_are, f"all {cases_there_are} cases")
-    return f"in {number} measured" if cases_there_are == 1 else f"in {number}"
+def _where(count: int, of: int) -> str:
+    if count < of:
+        return f"in {count} of {of} cases"
+    return {1: "in the case measured", 2: "in both cases"}.get(of, f"in all {of} cases")
 
 
 def _disagreement(found: list[Case]) -> str:

@@ -110,17 +110,15 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
     columns = (("test_accuracy_mean", 3, ""), ("advantage", 3, "+"), ("log_volume_mean", 2, ""))
     ends = ("", "_low", "_high", "_converged")
     needed = [f"{name}{end}" for name, *_ in columns for end in ends]
-    return [
-        (
-            *place,
-            *(
-                estimate(rows.iloc[0], name, digits, sign)
-                + " *" * bool(rows.iloc[0][f"{name}_converged"] == 0)
-                for name, digits, sign in columns
-            ),
+    found = []
+    for place, rows in _groups(study, *needed):
+        at = rows.iloc[0]  # the summaries of a group are the same in all of its rows
+        said = (
+            estimate(at, name, digits, sign) + " *" * bool(at[f"{name}_converged"] == 0)
+            for name, digits, sign in columns
         )
-        for place, rows in _groups(study, *needed)
-    ]
+        found.append((*place, *said))
+    return found
 
 
 def _convergence(study: xr.Dataset) -> list[dict]:

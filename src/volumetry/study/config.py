@@ -147,7 +147,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         name: _check_dataset(f"datasets.{name}", spec, config)
         for name, spec in config["datasets"].items()
     }
-    _check_sizes(config)
+    _check_sizes_of_samplers(config)
     networks = {
         (dataset, architecture): _located(
             f"architectures.{architecture} on datasets.{dataset}",
@@ -172,7 +172,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     return Study(config, descriptions, networks)
 
 
-def _check_sizes(config: dict) -> None:
+def _check_sizes_of_samplers(config: dict) -> None:
     """Refuse sizes of samplers that do not run, or that no dataset has."""
     known = sorted({n for spec in config["datasets"].values() for n in spec["n"]})
     for sampler, sizes in config["sizes"].items():

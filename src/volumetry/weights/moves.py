@@ -1,5 +1,6 @@
 """Kinds of moves: how many weights flip, and among which."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -14,6 +15,15 @@ class Segment(NamedTuple):
     name: str
     first: int
     size: int
+
+
+def consecutive(sizes: Iterable[tuple[str, int]]) -> tuple[Segment, ...]:
+    """Segments one after the other, by (name, size)."""
+    found, first = [], 0
+    for name, size in sizes:
+        found.append(Segment(name, first, size))
+        first += size
+    return tuple(found)
 
 
 class Kind(NamedTuple):

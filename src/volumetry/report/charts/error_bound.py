@@ -30,5 +30,5 @@ def draw(study: xr.Dataset) -> Figure:
         rows = pd.concat(rows, ignore_index=True)
         rows = rows.assign(x=rows["n"])
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("error", ".4f")
-        charts.append((title, [*parts.curve(rows, x, y, legend, tooltip)]))
+        charts.append((title, parts.curve(rows, x, y, legend, tooltip)))
     return Figure(charts, styles, f"No bound: the study has no {ANY_REFERENCE}.")

@@ -24,5 +24,5 @@ def draw(study: xr.Dataset) -> Figure:
         rows = parts.by_sampler(rows, study["sampler"].values)
         x, tooltip = parts.n_axis(rows["n"]), parts.tooltips("test accuracy", ".4f")
         curve = parts.curve(rows, x, y, legend, tooltip, band=False)
-        charts.append((title, [*curve]))
+        charts.append((title, curve))
     return Figure(charts, styles, "No test accuracy: no run of the study fitted its training set.")
