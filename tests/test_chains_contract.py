@@ -146,7 +146,7 @@ def test_a_move_flips_what_its_kind_says(backend, system):
     chains, before = backend(system, 3, SETS, SEED), starts(system)
     found = chains.advance(chains.place(before), windows, 1, np.ones(WINDOWS))
     flipped = chains.system.space.decode(chains.positions()) != before
-    for w, (segment, flips) in enumerate(kinds):
+    for w, (segment, flips, _) in enumerate(kinds):
         assert (flipped[:, w].sum(axis=1) == flips).all()
         inside = flipped[:, w, segment.first : segment.first + segment.size]
         assert (inside.sum(axis=1) == flips).all()

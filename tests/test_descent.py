@@ -6,7 +6,7 @@ import torch
 from enumeration import random_problem
 from exactly_solvable import perceptron_with_rule
 
-from volumetry.methods import binary_model, descent
+from volumetry.methods import descent, model
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, pool_inputs
 
@@ -24,14 +24,14 @@ def test_gradients_are_those_of_torch(layers):
     x = pool_inputs(network, x)
     own = descent._gradient(network, weights, x, y)
     fan_in = descent._fan_in(network)
-    assert np.array_equal(fan_in, binary_model.fan_in(network))
+    assert np.array_equal(fan_in, model.fan_in(network))
     layers_in = [fan_in[segment.first] for segment in network.segments]
-    powers = [binary_model._power_of_two(fan) for fan in layers_in]
+    powers = [model._power_of_two(fan) for fan in layers_in]
     # The logits are homogeneous: the same network with other factors in front.
     ratio = np.prod([1 / np.sqrt(fan) / power for fan, power in zip(layers_in, powers)])
     scale = float(descent._LOGIT_SCALE * ratio)
     given = (torch.from_numpy(values)[None] for values in (weights, x, y))
-    theirs = binary_model.gradient(network, *given, scale)
+    theirs = model.gradient(network, *given, scale)
     np.testing.assert_allclose(own, theirs[0].numpy(), rtol=2e-3, atol=1e-5)
 
 

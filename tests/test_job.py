@@ -38,7 +38,7 @@ def files(tmp_path):
 
 def test_a_problem_holds_the_first_examples_of_the_order(files):
     dataset, subset = map(netcdf.read, files)
-    problem, label_noise = load_problem(*files, ["linear 3"], 12)
+    problem, label_noise = load_problem(*files, {"layers": ["linear 3"]}, 12)
     x_pool, order = dataset["x_pool"].values, subset["order"].values
     assert label_noise == 0.5 and len(order) == 180
     assert np.array_equal(problem.x_train, x_pool[order[:12]]) and problem.x_train.dtype == np.int8
@@ -49,14 +49,14 @@ def test_a_problem_holds_the_first_examples_of_the_order(files):
     assert np.array_equal(problem.x_validation, x_pool[subset["validation"].values])
     assert len(problem.y_validation) == 20
     assert problem.network.n_weights == 64 * 3 + 3 * 2 and problem.network.input_bound == 11
-    larger, _ = load_problem(*files, ["linear 3"], 40)
+    larger, _ = load_problem(*files, {"layers": ["linear 3"]}, 40)
     assert np.array_equal(larger.x_train[:12], problem.x_train)
     assert np.array_equal(larger.x_validation, problem.x_validation)
 
 
 def test_a_network_too_large_for_the_data_is_refused(files):
     with pytest.raises(NetworkError, match="64-bit"):
-        load_problem(*files, [f"linear {10**17}"], 4)
+        load_problem(*files, {"layers": [f"linear {10**17}"]}, 4)
 
 
 def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_a_job_says_where_its_result_comes_from(files, tmp_path, monkeypatch):
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
     task = Task(
         module="volumetry.methods.stub",
-        layers=["pool", "linear 3"],
+        architecture={"layers": ["pool", "linear 3"]},
         parameters={"tries": 5},
         seed=2**62,
         code_digest="abc",
@@ -141,7 +141,7 @@ def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
     cell = {"dataset": "d", "architecture": "a", "n": 8, "replicate": 1, "sampler": "stub"}
     task = Task(
         module="volumetry.methods.stub",
-        layers=[],
+        architecture={"layers": []},
         parameters={},
         seed=1,
         code_digest="abc",

@@ -191,9 +191,10 @@ def test_families_and_lineages_count_what_is_independent():
     assert effective_families(np.array([3, 3, 3, 3])) == 1
     assert effective_families(np.arange(7)) == pytest.approx(7)
     rng = np.random.default_rng(0)
+    ones = np.ones((4, 4000))
     kernels = rng.choice([-1.0, 1.0], (4, 5, 4000))  # five lineages in each of four populations
-    assert np.allclose(effective_lineages(kernels.mean(axis=1)), 5, rtol=0.1)
-    assert np.allclose(effective_lineages(kernels[:, 0]), 1)
+    assert np.allclose(effective_lineages(kernels.mean(axis=1), ones), 5, rtol=0.1)
+    assert np.allclose(effective_lineages(kernels[:, 0], ones), 1)
 
 
 def test_a_log_mean_of_few_has_no_bias_of_the_first_order():

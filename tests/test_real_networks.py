@@ -32,7 +32,8 @@ def walk(plan, state, scratch, move, weights, kind, far, seed, moves, least):
         engine.propose(plan, weights, kind, far, seed, 1, step, move)
         new = engine.evaluate(plan, state, move, weights, scratch)
         if new >= least:
-            engine.commit(plan, state, move, weights, scratch)
+            engine.commit(plan, state, move, scratch)
+            engine.put(plan, move, weights)
             correct = new
             accepted += 1
     return correct, accepted
@@ -116,6 +117,24 @@ def test_the_forward_pass_is_what_one_writes_by_hand():
     hidden = np.maximum(hidden @ two[:, :-1].T + two[:, -1], 0)
     expected = hidden @ three[:, :-1].T + three[:, -1]
     np.testing.assert_allclose(logits(network, weights, x), expected, atol=1e-14)
+
+
+def test_rounding_is_no_signal_where_no_unit_passes_anything_on():
+    """Logits that went up and down again are not zero to the last bit; they are ties."""
+    network = build_real_network(["linear 1"], (4,), 2, prior="gaussian")
+    rng = np.random.default_rng(0)
+    x, y = -rng.random((6, 4)), np.zeros(6, int)
+    plan = engine.make_real_plan(network, x, y)
+    state, scratch = (engine.make_real_state(network, len(x)) for _ in range(2))
+    kind, room = np.array([0, 6, 4]), engine.make_real_move(4)
+    found = []
+    for seed in range(200):
+        weights = network.space.draw(rng)
+        correct, _ = walk(plan, state, scratch, room, weights, kind, 1.0, seed, 300, 0)
+        if (state.values[:1] == 0).all():
+            found.append((correct, np.abs(state.sums[1:]).max()))
+    assert len(found) > 10 and not any(correct for correct, _ in found)
+    assert max(largest for _, largest in found) > 0
 
 
 def test_a_tie_is_wrong():

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from volumetry.errors import ConfigError
-from volumetry.methods import binary_model as model
-from volumetry.methods import training
+from volumetry.methods import model, training
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, logits, predict
 from volumetry.runtime import netcdf
@@ -117,7 +116,8 @@ def test_screening_keeps_ties_for_the_exact_pass():
 
 def test_sign_of_zero_is_plus_one():
     latents = torch.tensor([[-0.5, -0.0, 0.0, 1e-9, -1e-9]])
-    assert model.binarise(latents).tolist() == [[-1, 1, 1, 1, -1]]
+    network = build_network([], (5,), 2, 1)
+    assert model.weights_of(network, latents).tolist() == [[-1, 1, 1, 1, -1]]
 
 
 def test_the_gradient_goes_straight_through_to_the_latents():
@@ -185,7 +185,7 @@ def test_sam_takes_the_gradient_at_the_top_of_the_ascent(problem):
     x = model.as_images(network, problem.x_train, like=problem.x_train)
     x, y = x.expand(2, *x.shape), torch.from_numpy(problem.y_train).expand(2, -1)
     parameters = training.SamParameters(rho=0.7, logit_scale=2.0)
-    weights = model.binarise(latents)
+    weights = model.weights_of(network, latents)
     first = model.gradient(network, weights, x, y, 2.0)
     top = weights + 0.7 * first / first.norm(dim=1, keepdim=True)
     expected = model.gradient(network, top, x, y, 2.0)

@@ -2,8 +2,8 @@
 
 The fields of a dataclass declare the keys of a mapping; each is made by ``parameter``. From them
 ``volumetry.study.schema`` makes the schema of configurations and the tables that document them, and
-the code takes its defaults. A field's type may be ``int``, ``float``, ``str``, ``list`` or ``dict``
-of these or of such dataclasses, or several of them (``int | None``).
+the code takes its defaults. A field's type may be ``bool``, ``int``, ``float``, ``str``, ``list``
+or ``dict`` of these or of such dataclasses, or several of them (``int | None``).
 """
 
 from dataclasses import MISSING, Field, field, fields

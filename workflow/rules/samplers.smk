@@ -26,7 +26,7 @@ rule guess_networks:
         gpu=gpus,
     params:
         runs=runs_of,
-        layers=lambda w: config["architectures"][w.architecture]["layers"],
+        architecture=lambda w: config["architectures"][w.architecture],
         code=lambda w: code(
             "run_samplers.py", *(METHODS[name].module for name in samplers_of(w))
         ),

@@ -29,7 +29,7 @@ for run, output, log in zip(snakemake.params.runs, snakemake.output, snakemake.l
             },
             Task(
                 **run["task"],
-                layers=snakemake.params.layers,
+                architecture=snakemake.params.architecture,
                 code_digest=snakemake.params.code,
             ),
             threads=snakemake.threads,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from volumetry.chains import window_binary, window_real
 from volumetry.chains.records import (
     NO_TESTS,
     Advance,
@@ -26,11 +27,14 @@ from volumetry.chains.records import (
     new_walkers,
     of_set,
 )
-from volumetry.chains.rounds import Buffers, make_buffers, observe, relax_members, run_rounds
-from volumetry.engines.layout import make_plan
-from volumetry.kernels.philox import draw_weights
+from volumetry.chains.rounds import observe, relax_members, run_rounds
 from volumetry.kernels.streams import DRAWS, MEMBERS, stream
 from volumetry.systems.classification import Classification
+from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.real import RealWeights
+
+_OF_SPACE = {BinaryWeights: window_binary, RealWeights: window_real}
+"""What moves weights, by the space that they live in."""
 
 _AT_ONCE = 16
 """Most members that one call of a kernel relaxes."""
@@ -49,23 +53,24 @@ class CpuChains:
         self.system, self.sets = system, sets
         self._flips, self._seed = flips, np.uint64(seed)
         self._map = pool.map if pool else map
+        self._here = _OF_SPACE[type(system.space)]
         self._plans = (
-            make_plan(problem.network, problem.x_train, problem.y_train),
-            make_plan(problem.network, problem.x_test, problem.y_test),
+            self._here.plan_of(system, problem.x_train, problem.y_train),
+            self._here.plan_of(system, problem.x_test, problem.y_test),
         )
-        self._buffers: list[Buffers] = []
-        self._spare: list[Buffers] = []
-        self._weights = np.empty((sets, 0, problem.network.n_weights), np.int8)
+        self._buffers: list = []
+        self._spare: list = []
+        self._weights = np.empty((sets, 0, system.space.size), system.space.dtype)
 
     def bytes_needed(self, windows: int) -> int:
         """Memory that a replica in each of so many windows takes, all sets."""
         return self.sets * windows * self.system.walker_bytes()
 
     def place(self, weights: np.ndarray, step: int = 0) -> Walkers:
-        """Put a walker into every window; weights int8 (R, W, n_weights)."""
+        """Put a walker into every window; weights (R, W, n_weights)."""
         windows = weights.shape[1]
         self._make_buffers(windows)
-        self._weights = np.array(weights, np.int8)
+        self._weights = np.array(weights, self.system.space.dtype)
         walkers = new_walkers(self.sets, windows, step)
         self._evaluate(walkers.level)
         return walkers
@@ -93,7 +98,7 @@ class CpuChains:
         count = len(windows.low)
         moves = np.array(np.broadcast_to(moves, count), np.int64)
         walkers = Walkers(*(values.copy() for values in walkers))
-        windows = windows.mixed(self.system.space.size, self._flips)
+        windows = windows.mixed(self.system.space, self._flips)
         kinds = len(windows.mixture.kinds)
         tally = new_tally(self.sets, count, grid.size, self.system.largest_score, rounds, kinds)
         own = [windows] * self.sets
@@ -115,11 +120,10 @@ class CpuChains:
         per_set = groups // self.sets
 
         def one(r):
-            weights = np.empty(self._weights.shape[-1], np.int8)
             with self._room() as buffers:
                 for group in range(r * per_set, (r + 1) * per_set):
                     for number in range(group * each, (group + 1) * each):
-                        draw_weights(self._seed, stream(DRAWS, 0), number, weights)
+                        weights = self._draw(0, number)
                         level, score = observe(buffers, weights, self.system.levels, 0, True)
                         visits[group, level] += 1
                         tests[group, level] += 1
@@ -134,8 +138,7 @@ class CpuChains:
         space = self.system.space
 
         def one(number):
-            weights = np.empty(space.size, np.int8)
-            draw_weights(self._seed, stream(DRAWS, 1), number, weights)
+            weights = self._draw(1, number)
             with self._room() as buffers:
                 level, _ = observe(buffers, weights, self.system.levels, 0, False)
                 return space.encode(weights), level
@@ -156,7 +159,7 @@ class CpuChains:
     ) -> Relaxed:
         """Relax a population; see ``Chains.relax``."""
         space, levels, size = self.system.space, self.system.levels, self.system.grid.size
-        window = window.mixed(space.size, self._flips)
+        window = window.mixed(space, self._flips)
         kinds = len(window.mixture.kinds)
         test_low = tests.lowest(size)
         pulls = [_NO_PULL] * groups
@@ -199,13 +202,16 @@ class CpuChains:
             relaxed.enter(members, *found)
         return relaxed
 
+    def _draw(self, place: int, number: int) -> np.ndarray:
+        return self._here.draw(self.system, self._seed, stream(DRAWS, place), number)
+
     @contextmanager
-    def _room(self) -> Iterator[Buffers]:
+    def _room(self) -> Iterator:
         """Buffers for a walker that stays nowhere: as many as there are threads that ask."""
         try:
             buffers = self._spare.pop()
         except IndexError:
-            buffers = make_buffers(self.system, *self._plans, 1, self._flips)
+            buffers = self._here.make_buffers(self.system, *self._plans, 1, self._flips)
         yield buffers
         self._spare.append(buffers)
 
@@ -213,7 +219,7 @@ class CpuChains:
         if not self._buffers or len(self._buffers[0].states.sums) != windows:
             self._buffers = []  # free them first
             self._buffers = [
-                make_buffers(self.system, *self._plans, windows, self._flips)
+                self._here.make_buffers(self.system, *self._plans, windows, self._flips)
                 for _ in range(self.sets)
             ]
 

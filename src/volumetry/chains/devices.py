@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from volumetry.chains.contract import Chains
 from volumetry.chains.cpu import CpuChains
 from volumetry.systems.classification import Classification
+from volumetry.weights.binary import BinaryWeights
 
 
 def open_chains(
@@ -17,6 +18,8 @@ def open_chains(
 ) -> Chains:
     """The chains of a system on a device; what they give does not depend on it.
 
+    Real weights move on the CPU, whatever the device.
+
     Args:
         flips: weights flipped by a move.
         sets: R.
@@ -24,7 +27,7 @@ def open_chains(
         pool: where sets run side by side on the CPU; one after the other without.
         device: cpu or cuda.
     """
-    if device == "cpu":
+    if device == "cpu" or not isinstance(system.space, BinaryWeights):
         return CpuChains(system, flips, sets, seed, pool)
     from volumetry.chains.gpu import GpuChains  # needs triton
 

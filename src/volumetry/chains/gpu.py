@@ -144,7 +144,7 @@ class GpuChains:
     ) -> Relaxed:
         """Relax a population; see ``Chains.relax``. Each member is a walker set of one window."""
         space, size = self.system.space, self.system.grid.size
-        window = window.mixed(space.size, self._flips)
+        window = window.mixed(space, self._flips)
         relaxed = new_relaxed(
             population,
             groups,
@@ -190,7 +190,7 @@ class GpuChains:
             place, pull: as for ``OnDevice.enqueue``.
         """
         grid, (sets, count) = self.system.grid, walkers.level.shape
-        windows = windows.mixed(self.system.space.size, self._flips)
+        windows = windows.mixed(self.system.space, self._flips)
         kinds = len(windows.mixture.kinds)
         tally = new_tally(sets, count, grid.size, self.system.largest_score, rounds, kinds)
         there, counted = (_to_device(record, self.on.device) for record in (walkers, tally))

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.weights.moves import Kind
+from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.space import WeightSpace
 
 
 class Walkers(NamedTuple):
@@ -43,18 +44,20 @@ class Walkers(NamedTuple):
 class Mixture(NamedTuple):
     """K kinds of moves, and how often each of W windows proposes them.
 
-    A window draws the kind of every move anew, whatever the weights: as every kind is symmetric, so
-    is the mixture.
+    A window draws the kind of every move anew, whatever the weights: as every kind is reversible,
+    so is the mixture.
 
     Attributes:
         kinds: int64 (K, 3): the first weight and the number of weights of a kind's segment, and how
-            many of them it flips.
+            many of them it changes.
         until: int64 (W, K): a window takes the first kind whose entry is above a uniform 32-bit
             word; the last is 2^32.
+        steps: float64 (K,): how far a kind goes, where weights are real.
     """
 
     kinds: np.ndarray
     until: np.ndarray
+    steps: np.ndarray
 
     @classmethod
     def of(cls, kinds: Sequence[Kind], share: np.ndarray) -> "Mixture":
@@ -66,12 +69,8 @@ class Mixture(NamedTuple):
         table = np.array([(*kind.segment[1:], kind.flips) for kind in kinds], np.int64)
         until = np.cumsum(share, axis=1) / np.sum(share, axis=1, keepdims=True)
         until[:, -1] = 1.0
-        return cls(table, np.rint(until * 2.0**32).astype(np.int64))
-
-    @classmethod
-    def plain(cls, size: int, flips: int, windows: int) -> "Mixture":
-        """The single kind that flips so many of all ``size`` weights."""
-        return cls(np.array([[0, size, flips]]), np.full((windows, 1), 2**32))
+        steps = np.array([kind.step for kind in kinds])
+        return cls(table, np.rint(until * 2.0**32).astype(np.int64), steps)
 
     @property
     def share(self) -> np.ndarray:
@@ -87,8 +86,8 @@ class Windows(NamedTuple):
         low: int64 (W): the lowest coordinate of the window.
         ln_f: float64 (W): what a visit subtracts from the weight; 0 keeps the weights fixed.
         interval: int64 (W): moves between such updates.
-        mixture: kinds of moves; None for the single kind that flips as many of all weights as the
-            chains were made for.
+        mixture: kinds of moves; None for the single kind that changes as many of all weights as
+            the chains were made for.
     """
 
     log_weight: np.ndarray
@@ -105,11 +104,12 @@ class Windows(NamedTuple):
         count = len(low)
         return cls(log_weight, low, np.zeros(count), np.ones(count, np.int64), mixture)
 
-    def mixed(self, size: int, flips: int) -> "Windows":
-        """The same windows with a mixture: that of ``size`` weights and ``flips`` by default."""
+    def mixed(self, space: WeightSpace, flips: int) -> "Windows":
+        """The same windows with a mixture: by default, moves of any ``flips`` weights alone."""
         if self.mixture is not None:
             return self
-        return self._replace(mixture=Mixture.plain(size, flips, len(self.low)))
+        anywhere = space.kinds([Segment("all", 0, space.size)], flips)[:1]
+        return self._replace(mixture=Mixture.of(anywhere, np.ones((len(self.low), 1))))
 
 
 class Schedule(NamedTuple):

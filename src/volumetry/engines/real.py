@@ -6,8 +6,8 @@ differences times the inputs; each unit of the next layer by one weight times th
 unit passes on; layers after that are computed in full. All values are float64 and are updated by
 differences, so rounding adds up: ``initialise`` has to compute them anew now and then.
 
-A move runs through ``propose``, ``evaluate``, and if it is accepted, ``commit``; a move that is
-rejected has left nothing behind.
+A move runs through ``propose``, ``evaluate``, and if it is accepted, ``commit`` and ``put``; a move
+that is rejected has left nothing behind.
 """
 
 from typing import NamedTuple
@@ -48,6 +48,7 @@ class RealPlan(NamedTuple):
         x: float64 (inputs + 1, n): what the first layer sees, then ones, for biases.
         label: int64 (n,).
         activation: number of it, after every layer but the last.
+        logit_scale: of the network.
         scale: float32 (n_weights,): of each weight's prior.
         uniform: whether priors are uniform, else normal.
     """
@@ -56,12 +57,13 @@ class RealPlan(NamedTuple):
     x: np.ndarray
     label: np.ndarray
     activation: int
+    logit_scale: float
     scale: np.ndarray
     uniform: bool
 
 
 class RealState(NamedTuple):
-    """The values of one network on the examples.
+    """The values of a network on the examples, or of several, one after the other.
 
     Attributes:
         sums: float64 (units, n): pre-activations of all layers, the last of which are logits.
@@ -87,7 +89,7 @@ class RealMove(NamedTuple):
 
 def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPlan:
     """Lay out examples: x (n, *input_shape), labels y (n,)."""
-    rows = np.asarray(x, np.float64).reshape(len(x), -1).T
+    rows = network.seen(x).T
     layers, units = [], 0
     for layer, segment in zip(network.linears, network.segments):
         layers.append((layer.inputs, layer.fan_in, layer.outputs, segment.first, units))
@@ -97,14 +99,15 @@ def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPl
         np.ascontiguousarray(np.vstack([rows, np.ones((1, len(x)))])),
         np.asarray(y, np.int64),
         ACTIVATIONS.index(network.activation),
+        network.logit_scale,
         network.space.scale,
         network.space.prior == "uniform",
     )
 
 
-def make_real_state(network: RealNetwork, n: int) -> RealState:
-    """Room for the values of a network on n examples."""
-    shape = network.n_units, n
+def make_real_state(network: RealNetwork, n: int, count: int | None = None) -> RealState:
+    """Room for the values of a network on n examples, or of ``count`` of them."""
+    shape = (network.n_units, n) if count is None else (count, network.n_units, n)
     return RealState(np.zeros(shape), np.zeros(shape))
 
 
@@ -114,7 +117,7 @@ def make_real_move(most: int) -> RealMove:
 
 
 @inlined
-def _pass_row(sums, values, activation):
+def pass_row(sums, values, activation):
     """What a unit passes on, example by example."""
     if activation == _RELU:
         for e in range(sums.size):
@@ -235,7 +238,7 @@ def evaluate(plan, state, move, weights, scratch):
                 scratch.sums[own.first_row + v] = state.sums[own.first_row + v]
     else:
         passed, before = borrowed(scratch.values[row]), borrowed(state.values[row])
-        _pass_row(new, passed, plan.activation)
+        pass_row(new, passed, plan.activation)
         after = plan.layers[layer + 1]
         change_of = borrowed(scratch.values[plan.layers[last].first_row])  # free until the count
         for e in range(n):
@@ -257,7 +260,7 @@ def _pass_on(plan, state, layer):
     if layer < plan.layers.size - 1:
         own = plan.layers[layer]
         for row in range(own.first_row, own.first_row + own.outputs):
-            _pass_row(state.sums[row], state.values[row], plan.activation)
+            pass_row(state.sums[row], state.values[row], plan.activation)
 
 
 @inlined
@@ -291,18 +294,25 @@ def _count_correct(plan, state):
             other[e] = other[e] if is_own or logit < other[e] else logit
     correct = 0
     for e in range(label.size):
-        correct += right[e] - other[e] > TIE * (abs(right[e]) + abs(other[e]))
+        correct += right[e] - other[e] > TIE * (abs(right[e]) + abs(other[e]) + plan.logit_scale)
     return correct
 
 
 @inlined
-def commit(plan, state, move, weights, scratch):
-    """Make the candidate of the last ``evaluate`` current, its weights included."""
+def put(plan, move, weights):
+    """Give the weights of a move their new values."""
     layer, unit, start, count = move.place[0], move.place[1], move.place[2], move.place[3]
     own = plan.layers[layer]
     first = own.first_weight + unit * own.fan_in
     for t in range(count):
         weights[first + (start + t) % own.fan_in] = move.new[t]
+
+
+@inlined
+def commit(plan, state, move, scratch):
+    """Make the candidate of the last ``evaluate`` current; its weights are for ``put``."""
+    layer, unit = move.place[0], move.place[1]
+    own = plan.layers[layer]
     row = own.first_row + unit
     state.sums[row] = scratch.sums[row]
     state.values[row] = scratch.values[row]

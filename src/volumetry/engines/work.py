@@ -1,6 +1,9 @@
 """How much work a move is, from shapes alone: rough, and the same on every machine."""
 
+from functools import singledispatch
+
 from volumetry.networks.architecture import GROUP, Network
+from volumetry.networks.real import RealNetwork
 
 _UPDATE = 6
 """Work of changing one unit by one flip; that of an addition in a block of examples is 1."""
@@ -8,12 +11,17 @@ _UPDATE = 6
 _TABLE = 8
 """Signed sums of a group of changes."""
 
+_COUNTED = 2
+"""Work of each class where logits are compared."""
 
-def flip_work(network: Network, layer: int, flips: int) -> float:
-    """Additions, for each block of examples, of a move that flips weights of one layer.
+
+@singledispatch
+def move_work(network: Network, layer: int, flips: int) -> float:
+    """Additions, for each block of examples, of a move that changes weights of one layer.
 
     Args:
-        layer: in the order of ``network.layers_with_weights``.
+        layer: in the order of ``network.segments``.
+        flips: weights that it changes.
     """
     stages, linears = network.stages, network.linears
     first = layer - len(stages)
@@ -33,3 +41,14 @@ def flip_work(network: Network, layer: int, flips: int) -> float:
         work += -(-changed // GROUP) * (_TABLE + linear.outputs)
         changed = linear.outputs
     return work + network.n_classes
+
+
+@move_work.register
+def _(network: RealNetwork, layer: int, flips: int) -> float:
+    linears, last = network.linears, len(network.linears) - 1
+    work = min(flips, linears[layer].fan_in) + _COUNTED * network.n_classes
+    if layer < last:
+        work += linears[layer + 1].outputs
+    for later in linears[layer + 2 :]:
+        work += later.n_weights
+    return float(work)

@@ -39,6 +39,10 @@ class Way(NamedTuple):
         return total
 
 
+_FEW = 20
+"""Independent members of a population that are so few that populations may be alike by chance."""
+
+
 class Populations:
     """Independent populations that went to the goal, by one way or by several.
 
@@ -77,7 +81,8 @@ class Populations:
         self.each = share - np.logaddexp.reduce([way.expected() for way in ways])
         self.log_p = log_mean(self.each)
         self._goal, self._test_counts = goal, test_counts
-        self._least_variance = 0.0 if independent is None else float(np.mean(1 / independent))
+        few = 0.0 if independent is None else float(np.mean(1 / independent))
+        self._least_variance = few if few > 1 / _FEW else 0.0
 
     @cached_property
     def log_volumes(self) -> np.ndarray:
@@ -110,8 +115,8 @@ class Populations:
 
         A few populations may be alike by chance, and then both too low and too sure. Of F members
         that are independent follows a variance, too, 1 / F (Wang, Machta & Katzgraber 2015, who
-        count families). It is a third of the true one or so, but hardly scatters: the least that
-        is believed.
+        count families). Where they are few, it is a third of the true one or so, but hardly
+        scatters: the least that is believed. Where they are many, it may be more than the true one.
         """
         return float(log_normal_mean_stderr(self.log_volumes, self._least_variance))
 
@@ -243,19 +248,20 @@ def effective_families(family: np.ndarray) -> float:
     return float(1 / (share**2).sum())
 
 
-def effective_lineages(means: np.ndarray) -> np.ndarray:
+def effective_lineages(means: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Independent settings of a layer's weights that each population is worth: (P,).
 
-    With q the mean product of the weights of two members, themselves included, and q0 that of
-    members of different populations, (1 - q0) / (q - q0): 1 where all members have the same
-    weights, and the number of members where they are no more alike than strangers.
+    With q the mean product of the weights of two members, themselves included, q0 that of
+    members of different populations, and s the mean square of a weight, (s - q0) / (q - q0): 1
+    where all members have the same weights, and the number of members where they are no more alike
+    than strangers.
 
     Args:
-        means: (P, weights of the layer): mean over members of weights -1 and +1.
+        means, squares: (P, weights of the layer): mean over the members.
     """
     overlap = means @ means.T / means.shape[1]
     populations = len(means)
     within = np.diag(overlap)
     between = (overlap.sum() - within.sum()) / max(1, populations * (populations - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (1 - between) / np.maximum(within - between, 0)
+        return (squares.mean(axis=1) - between) / np.maximum(within - between, 0)

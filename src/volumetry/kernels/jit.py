@@ -8,11 +8,12 @@ any of them starts an empty one, and clones share it.
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numba as nb
 from numba.core import caching, cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic, overload, register_jitable
 from numba.np.arrayobj import make_array
 
 
@@ -59,6 +60,22 @@ inlined = nb.njit(forceinline=True, **_OPTIONS, **_FROM_KERNELS)
 
 plain = register_jitable(**_OPTIONS)
 """A function of Python that kernels call too."""
+
+
+def by_record(function: Callable) -> Callable:
+    """A function of kernels with an implementation for each class of its first argument.
+
+    ``function`` says what it does and has no body; ``function.of(Record)`` decorates what does it
+    where the first argument is such a named tuple. The choice is made when a kernel is compiled.
+    """
+    of: dict[type, Callable] = {}
+
+    @overload(function, jit_options=_OPTIONS | _FROM_KERNELS, strict=False)
+    def choose(*arguments):
+        return of.get(getattr(arguments[0], "instance_class", None))
+
+    function.of = lambda record: lambda done: of.setdefault(record, done)
+    return function
 
 
 @intrinsic

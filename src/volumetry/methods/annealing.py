@@ -120,7 +120,7 @@ class Anneal:
         share: (P, levels): as in ``Way``, of all rungs but the last.
         visits: (P, levels): of the last rung.
         test_counts: (P, N + 1): of members that fit.
-        means: (P, n_weights): mean over the members at the end.
+        means, squares: (P, n_weights): of the weights, mean over the members at the end.
     """
 
     along: np.ndarray
@@ -136,6 +136,7 @@ class Anneal:
     visits: np.ndarray | None = None
     test_counts: np.ndarray | None = None
     means: np.ndarray | None = None
+    squares: np.ndarray | None = None
 
 
 def anneal(
@@ -201,7 +202,9 @@ def anneal(
     relaxed = _relax(setting, done, beta, everybody, rounds, parameters.final_sweeps, tests, True)
     done.test_counts = relaxed.test_counts
     codes = done.population.codes.reshape(groups, members, -1)
-    done.means = np.array([system.space.decode(own).mean(axis=0) for own in codes])
+    decoded = [system.space.decode(own) for own in codes]
+    done.means = np.array([own.mean(axis=0, dtype=float) for own in decoded])
+    done.squares = np.array([np.square(own).mean(axis=0, dtype=float) for own in decoded])
     return done
 
 
@@ -268,5 +271,6 @@ def lags(anneals: Sequence[Anneal]) -> np.ndarray:
 def lineages(system: Classification, anneals: Sequence[Anneal]) -> np.ndarray:
     """Effective lineages by population and layer: (P, layers)."""
     means = np.concatenate([each.means for each in anneals])
-    by_layer = (means[:, s.first : s.first + s.size] for s in system.segments)
-    return np.array([effective_lineages(part) for part in by_layer]).T
+    squares = np.concatenate([each.squares for each in anneals])
+    layers = [slice(s.first, s.first + s.size) for s in system.segments]
+    return np.array([effective_lineages(means[:, own], squares[:, own]) for own in layers]).T

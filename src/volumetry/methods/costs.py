@@ -26,7 +26,7 @@ def training_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -
     """Of networks trained side by side."""
     batch = min(n, parameters.get("batch_size", n))
     values = math.prod(network.input_shape) + sum(layer.outputs for layer in network.linears)
-    for stage in network.stages:
+    for stage in getattr(network, "stages", ()):
         channels, height, width = stage.shape_in
         values += (9 * channels + stage.channels) * height * width
     return _TORCH + parameters["networks"] * (20 * network.n_weights + 8 * batch * values)
@@ -42,7 +42,8 @@ def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping)
     """Of populations, their weights packed, and of a walker for each thread."""
     members = parameters["populations"] * parameters["members"]
     counted = 8 * (n + n_test)
-    return _NUMBA + members * (network.n_weights // 2 + counted) + 16 * walker_bytes(network, n)
+    code = 4 * network.space.code_bytes
+    return _NUMBA + members * (code + counted) + 16 * walker_bytes(network, n)
 
 
 def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:

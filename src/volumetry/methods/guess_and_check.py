@@ -1,11 +1,12 @@
-"""Guess & Check: independent uniform draws of all weights until some fit the training set.
+"""Guess & Check: independent draws of all weights until some fit the training set.
 
-The method of Chiang et al. (ICLR 2023) and Peleg & Hein (ICML 2024), on binary weights and exact.
-A guess is dropped at its first wrong example; every guess counts.
+The method of Chiang et al. (ICLR 2023) and Peleg & Hein (ICML 2024). A guess is dropped at its
+first wrong example; every guess counts. Guesses of real weights stand in ``guess_real``; those of
+binary ones, here, are exact.
 
-The weights of a guess are bits of random words, and are never written out: a bit masks the addition
-of an input, for 32 units at once. A first convolution of one channel has only 512 kernels, so its
-maps of the examples that every guess meets first are made in advance.
+The weights of such a guess are bits of random words, and are never written out: a bit masks the
+addition of an input, for 32 units at once. A first convolution of one channel has only 512 kernels,
+so its maps of the examples that every guess meets first are made in advance.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,12 @@ from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import fill_words
 from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
 from volumetry.kernels.streams import GUESSES, stream
+from volumetry.methods import guess_real
+from volumetry.methods.guess_real import RealChecker
 from volumetry.methods.result import common_result
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct, pool_inputs
+from volumetry.networks.real import RealNetwork
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Arrays, Checkpoint
 from volumetry.runtime.progress import Progress
@@ -115,7 +119,8 @@ def search(
     checkpoint: Checkpoint | None = None,
 ) -> tuple[int, list[int]]:
     """The search of ``run``: how many guesses were made, and which of them fit, ascending."""
-    checker = Checker(problem.network, problem.x_train, problem.y_train)
+    kind = RealChecker if isinstance(problem.network, RealNetwork) else Checker
+    checker = kind(problem.network, problem.x_train, problem.y_train)
 
     def check(first):
         return checker.check(seed, first, min(first + _CHUNK, parameters.max_guesses))
@@ -173,7 +178,9 @@ def _row_widths(network: Network) -> list[tuple[int, int]]:
 
 
 def _test_accuracy(problem: Problem, seed: int, guess: int) -> float:
-    weights = guessed_weights(problem.network, seed, guess)
+    real = isinstance(problem.network, RealNetwork)
+    guessed = guess_real.guessed_weights if real else guessed_weights
+    weights = guessed(problem.network, seed, guess)
     hits = count_correct(problem.network, weights, problem.x_test, problem.y_test)
     return hits / len(problem.y_test)
 

@@ -25,6 +25,7 @@ from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.setting import Setting
 from volumetry.runtime.netcdf import described
 from volumetry.runtime.progress import Progress
+from volumetry.weights.binary import BinaryWeights
 
 AT_A_TIME = 3
 """Trained networks, each with a population of its own."""
@@ -59,6 +60,8 @@ def guided_log_volumes(
 ) -> np.ndarray:
     """ln V as each guided population has it: (guides,), nats; -inf where no member fits.
 
+    None for real weights, which nothing pulls.
+
     Fewer than wanted if what they find does not come near to what the anneal found. Their members
     are numbered from 0.
 
@@ -69,6 +72,8 @@ def guided_log_volumes(
         seed: of the run.
     """
     found, step = np.empty(0), 0
+    if not isinstance(setting.chains.system.space, BinaryWeights):
+        return found
     progress = Progress(f"{setting.name}, pulled to trained networks", "guides")
     while len(found) < guides:
         numbers = range(len(found), min(len(found) + AT_A_TIME, guides))

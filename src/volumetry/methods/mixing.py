@@ -25,7 +25,7 @@ _ANY = 0.05
 """Share of the moves that flip any weights, so that no mixture keeps states apart."""
 
 _OTHER = 0.1
-"""Share of the bulk's moves that flip the number of weights that seems worse: it may be better."""
+"""Of a segment's kinds, what those get that seem worse than the best, which may be better."""
 
 _EACH, _TOGETHER = 0.25, 0.5
 """Of the work, what a segment other than the bulk gets where that is of use, and all of them."""
@@ -52,37 +52,35 @@ def most_flips():
 class Proposals:
     """The kinds of moves of a run.
 
-    The *bulk* is the largest segment; it is moved by one weight or by several at once. From other
-    segments a move flips a single weight.
+    The *bulk* is the largest segment. Where a segment has several kinds, a run mostly makes those
+    that renew weights fastest.
 
     Attributes:
-        kinds: K of them; the first flips any weights.
+        kinds: K of them; the first changes any weights.
         work: (K,): of a move of each.
         bulk: kinds of the bulk.
-        others: a kind for each other segment.
+        others: kinds of each other segment.
     """
 
     kinds: tuple[Kind, ...]
     work: np.ndarray
     bulk: list[int]
-    others: list[int]
+    others: list[list[int]]
 
     @classmethod
     def of(cls, system: System, flips: int) -> "Proposals":
-        """Those of a system; ``flips``: the most weights that a move flips."""
+        """Those of a system; ``flips``: the most weights that a move changes."""
         everything = Segment("all", 0, system.space.size)
         segments = system.segments if len(system.segments) > 1 else (everything,)
         largest = max(segments, key=lambda segment: segment.size)
-        several = [Kind(largest, flips)] if 1 < flips <= largest.size else []
-        wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
-        kinds = tuple(dict.fromkeys(wanted))
-        bulk = [k for k, kind in enumerate(kinds) if kind.segment == largest]
-        return cls(
-            kinds,
-            np.array([system.work(kind) for kind in kinds]),
-            bulk,
-            [k for k in range(1, len(kinds)) if k not in bulk],
-        )
+        kinds = system.space.kinds(segments, flips)
+        of = {
+            segment: [k for k, kind in enumerate(kinds) if kind.segment == segment]
+            for segment in segments
+        }
+        bulk = of.pop(largest)
+        work = np.array([system.work(kind) for kind in kinds])
+        return cls(kinds, work, bulk, list(of.values()))
 
     def none_made(self, windows: int) -> np.ndarray:
         """No moves made, and none accepted, of each kind in each window: (2, W, K)."""
@@ -98,25 +96,26 @@ class Proposals:
 
     def _share(self, proposed: np.ndarray, accepted: np.ndarray) -> np.ndarray:
         """Shares of the kinds in a window: (K,)."""
-        flips = np.array([kind.flips for kind in self.kinds])
+        renewed = np.array([kind.renewed for kind in self.kinds])
         size = np.array([kind.segment.size for kind in self.kinds])
         # A kind that was never tried may be accepted half the time; that will show.
-        renewal = flips * (accepted + 0.5) / (proposed + 1) / size
-        bulk = np.array(self.bulk)
-        best = bulk[np.argmax(renewal[bulk] / self.work[bulk])]
+        renewal = renewed * (accepted + 0.5) / (proposed + 1) / size
         share = np.zeros(len(size))
-        share[bulk] = _OTHER
-        share[best] = 1.0
+        for kinds in (self.bulk, *self.others):
+            share[kinds] = _OTHER
+            share[max(kinds, key=(renewal / self.work).__getitem__)] = 1.0
+        bulk = self.bulk
         done, spent = (share * renewal)[bulk].sum(), (share * self.work)[bulk].sum()
         small = min(_TOGETHER, _EACH * len(self.others))
         whole = spent / (1 - small)
         left = small * whole
-        worth = renewal / self.work
+        cost = [(share * self.work)[kinds].sum() for kinds in self.others]
+        worth = [(share * renewal)[kinds].sum() / c for kinds, c in zip(self.others, cost)]
         # What is hardly accepted comes first, and leaves its part of the work to the rest.
-        for rank, k in enumerate(sorted(self.others, key=worth.__getitem__)):
+        for rank, other in enumerate(np.argsort(worth, kind="stable")):
             given = min(left / (len(self.others) - rank), _EACH * whole)
-            given *= min(1.0, given * worth[k] / done / _WORTH)
-            share[k] = given / self.work[k]
+            given *= min(1.0, given * worth[other] / done / _WORTH)
+            share[self.others[other]] *= given / cost[other]
             left -= given
         share /= share.sum()
         share *= 1 - _ANY
@@ -124,16 +123,18 @@ class Proposals:
         return share
 
     def renewals(self, accepted: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
-        """How often a weight of each segment was flipped, on average: (W, segments).
+        """How often a weight of each segment was renewed, on average: (W, segments).
 
         Args:
             accepted: (W, K): moves.
         """
-        first, size, flips = np.array([(*kind.segment[1:], kind.flips) for kind in self.kinds]).T
+        first, size, renewed = np.array(
+            [(*kind.segment[1:], kind.renewed) for kind in self.kinds]
+        ).T
         found = []
         for own in segments:
             shared = np.minimum(first + size, own.first + own.size) - np.maximum(first, own.first)
-            found.append(accepted @ (shared.clip(0) / size * flips) / own.size)
+            found.append(accepted @ (shared.clip(0) / size * renewed) / own.size)
         return np.array(found).T
 
     def describe(
@@ -151,7 +152,7 @@ class Proposals:
             acceptance = accepted / proposed
         dims, names = ("window", "move_kind"), [kind.name for kind in self.kinds]
         return result.assign_coords(
-            move_kind=over("move_kind", names, "weights that a move flips, and of which layer"),
+            move_kind=over("move_kind", names, "weights that a move changes, and of which layer"),
             layer=over("layer", [own.name for own in segments], "layer whose weights are meant"),
         ).assign(
             move_share=over(dims, share, "fraction of the moves"),
@@ -159,7 +160,7 @@ class Proposals:
             renewals=over(
                 ("window", "layer"),
                 self.renewals(accepted, segments) / walkers,
-                "flips of each weight of the layer by a walker in the window, mean",
+                "how often a walker in the window renewed each weight of the layer, mean",
             ),
         )
 

@@ -53,6 +53,9 @@ from volumetry.systems.classification import Classification, Problem
 ANNEALS_IN_VAIN = 2
 """After so many, what anneals did not find they will not find, nor will they differ less."""
 
+_LASTING = {rule.name for rule in (GOAL_FOUND, NOTHING_MISSED, SPREAD, NO_LAG)}
+"""Criteria that more anneals do not help."""
+
 _MOST_STATES = 64
 
 
@@ -114,7 +117,8 @@ def run(
             said = complaints(criteria)
             note = said[0] if said else "converged"
             progress.update(len(anneals), parameters.max_anneals, note)
-            lost = not all(c.met for c in criteria[:4]) and len(anneals) == ANNEALS_IN_VAIN
+            lasting = not all(c.met for c in criteria if c.name in _LASTING)
+            lost = lasting and len(anneals) == ANNEALS_IN_VAIN
             if not said or lost or len(anneals) == parameters.max_anneals:
                 break
     return _result(system, setting.chains.moves, anneals, behind, found, guided, criteria)
@@ -143,10 +147,13 @@ def _judge(
     lineages_there_are = behind.sum(axis=0)
     slowest = int(lineages_there_are.argmin())
     late_by = lags(anneals)
-    more = excess(guided, found.log_volume, found.log_volume_stderr, wanted)
+    criteria = [goal]
+    if len(guided):
+        more = excess(guided, found.log_volume, found.log_volume_stderr, wanted)
+        more_by = log_mean(guided) - found.log_volume
+        criteria.append(NOTHING_MISSED.judge(more, more=more_by))
     return [
-        goal,
-        NOTHING_MISSED.judge(more, more=log_mean(guided) - found.log_volume),
+        *criteria,
         SPREAD.judge(found.by_shape),
         NO_LAG.judge(lag_p_value(late_by, found.log_volume_stderr), lag=late_by.mean()),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
@@ -219,6 +226,6 @@ def _result(
         ),
         state_correct=over("state", system.grid.coordinate[level[kept]], "A of the state"),
         state_weights=over(
-            ("state", "byte"), codes[kept], "weights of the state, one bit each, 1 for +1"
+            ("state", "byte"), codes[kept], f"weights of the state, {system.space.encoding}"
         ),
     )

@@ -27,7 +27,7 @@ import torch
 import xarray as xr
 
 from volumetry.errors import ConfigError
-from volumetry.methods import binary_model as model
+from volumetry.methods import model, real_model  # noqa: F401, what the model is of real weights
 from volumetry.methods.result import SELECTIONS, common_result
 from volumetry.methods.training_state import Trained, pack, unpack
 from volumetry.networks import Network
@@ -214,7 +214,8 @@ def train(
         for index in networks
     ]
     latents = torch.stack([model.initial_latents(network, rng) for rng in generators]).to(device)
-    adam = model.Adam(latents, parameters.learning_rate, parameters.weight_decay)
+    bound = model.largest_latent(network)
+    adam = model.Adam(latents, parameters.learning_rate, parameters.weight_decay, bound)
     x = model.as_images(network, problem.x_train, like=problem.x_train).to(device)
     y = torch.from_numpy(problem.y_train.astype(np.int64)).to(device)
     x_validation = model.as_images(network, problem.x_validation, like=problem.x_train).to(device)
@@ -231,9 +232,9 @@ def train(
         for batch in _batches(parameters, len(y), generators):
             adam.step(_direction(network, parameters, adam.latents, x[batch], y[batch]))
 
-        weights = model.binarise(adam.latents)
-        signs = weights.cpu().numpy().astype(np.int8)
-        for kept, state in zip(running, signs):
+        weights = model.weights_of(network, adam.latents)
+        states = weights.cpu().numpy().astype(problem.space.dtype)
+        for kept, state in zip(running, states):
             kept.epochs, kept.last = epoch, state
         if epoch % parameters.look_every == 0:
             may_fit = _may_fit(network, weights, x, y)
@@ -241,7 +242,7 @@ def train(
                 row
                 for row in range(len(running))
                 if may_fit[row]
-                and count_correct(network, signs[row], problem.x_train, problem.y_train) == len(y)
+                and count_correct(network, states[row], problem.x_train, problem.y_train) == len(y)
             ]
             accuracy = _accuracy(network, weights[fitting], x_validation, problem.y_validation)
             for kept in running:
@@ -281,11 +282,11 @@ def _direction(
     x: torch.Tensor,
     y: torch.Tensor,
 ) -> torch.Tensor:
-    """What goes straight through to the latents: the gradient in the binarised weights.
+    """What goes straight through to the latents: the gradient in the weights they make.
 
     For sam it is the gradient at the weights displaced by ``ascend``.
     """
-    weights = model.binarise(latents)
+    weights = model.weights_of(network, latents)
     gradient = model.gradient(network, weights, x, y, parameters.logit_scale)
     if isinstance(parameters, SamParameters):
         weights = weights + model.ascend(gradient, parameters.rho)
@@ -391,7 +392,7 @@ def _result(problem: Problem, parameters: GdParameters, trained: list[Trained]) 
     own["weights"] = (
         ("network", "weight_byte"),
         problem.space.encode(weights),
-        {"long_name": "selected state, one bit a weight, 1 for +1 (numpy.packbits)", "units": "1"},
+        {"long_name": f"selected state, {problem.space.encoding}", "units": "1"},
     )
     return common_result(
         test_accuracy=selected.mean() if n_fitted else math.nan,

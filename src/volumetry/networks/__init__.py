@@ -1,6 +1,6 @@
-"""Networks with weights in {-1, +1} and exact integer sums: their layers, the proven bounds of
-their sums, and ``forward``, the plain evaluation that every other is tested against. Imports
-nothing of the package but ``errors``."""
+"""Networks: their layers, and the plain evaluation that every other is tested against. Those with
+weights in {-1, +1} have exact integer sums with proven bounds (``architecture``, ``forward``),
+those with real weights have a prior (``real``). Imports ``weights``."""
 
 from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from volumetry.errors import NetworkError
+from volumetry.weights.binary import BinaryWeights
 from volumetry.weights.moves import Segment, consecutive
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -105,6 +106,11 @@ class Network:
     def n_weights(self) -> int:
         """M, the number of weights."""
         return sum(layer.n_weights for layer in self.layers_with_weights)
+
+    @property
+    def space(self) -> BinaryWeights:
+        """Where the weights live."""
+        return BinaryWeights(self.n_weights)
 
     @property
     def n_classes(self) -> int:

@@ -5,6 +5,8 @@ the proven bound says when they do. So matrix products run through BLAS, at its 
 result is still the integer.
 """
 
+from functools import singledispatch
+
 import numpy as np
 
 from volumetry.networks.architecture import Network, Stage
@@ -83,6 +85,7 @@ def predict(network: Network, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
     return logits(network, weights, x).argmax(axis=1)
 
 
+@singledispatch
 def count_correct(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
     """Number of examples classified correctly."""
     return int((predict(network, weights, x) == y).sum())

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from volumetry.errors import NetworkError
+from volumetry.networks import forward
 from volumetry.weights.moves import Segment, consecutive
 from volumetry.weights.real import PRIORS, RealWeights
 
@@ -31,7 +32,8 @@ is 2 / inputs (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
 
 TIE = 1e-9
 """An example is right if the logit of its label exceeds all others by more than this fraction of
-the two. Whatever is closer is a tie and wrong, so that rounding, 1e-13 or so, decides nothing."""
+the two and of ``RealNetwork.logit_scale``. Whatever is closer is a tie and wrong, so that rounding,
+1e-13 or so, decides nothing; where no unit passes anything on, it is all that logits are."""
 
 _LAYER = re.compile(r"linear ([1-9][0-9]{0,8})")
 
@@ -63,6 +65,7 @@ class RealNetwork:
         input_shape: of an input; layers see it flat.
         linears: the linear layers, in order; the last has one output for each class.
         activation: one of ``ACTIVATIONS``, after every layer but the last.
+        input_bound: what inputs are divided by.
         space: where the weights live.
     """
 
@@ -70,6 +73,7 @@ class RealNetwork:
     input_shape: tuple[int, ...]
     linears: tuple[RealLinear, ...]
     activation: str
+    input_bound: float
     space: RealWeights
 
     @property
@@ -87,6 +91,16 @@ class RealNetwork:
         return self.linears[-1].outputs
 
     @cached_property
+    def logit_scale(self) -> float:
+        """What logits are of the order of, under the prior and for inputs of order one."""
+        layers = zip(self.linears, self.space.scales)
+        return math.prod(scale * math.sqrt(layer.fan_in) for layer, scale in layers)
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        """Examples (n, *input_shape) as the first layer sees them: float64 (n, inputs)."""
+        return np.asarray(x, np.float64).reshape(len(x), -1) / self.input_bound
+
+    @cached_property
     def n_units(self) -> int:
         """Units of all layers, logits included."""
         return sum(layer.outputs for layer in self.linears)
@@ -101,6 +115,7 @@ def build_real_network(
     scale: str | float | Sequence[float] = "fan_in",
     biases: bool = False,
     activation: str = "relu",
+    input_bound: float = 1.0,
 ) -> RealNetwork:
     """Fit a layer list to an input.
 
@@ -112,6 +127,7 @@ def build_real_network(
         scale: a name of ``SCALES``, or a positive number for all layers, or for each.
         biases: whether units have one, with the prior of their layer.
         activation: after every layer but the last.
+        input_bound: what inputs are divided by; with the largest of them, they lie in [-1, 1].
 
     Raises:
         NetworkError: no such prior, activation or layer, or a scale that is not positive.
@@ -134,7 +150,9 @@ def build_real_network(
     names = [*(f"linear {number}" for number in range(1, len(found))), "output"]
     segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
     space = RealWeights(prior, segments, _scales(scale, prior, found))
-    return RealNetwork(tuple(layers), tuple(input_shape), tuple(found), activation, space)
+    return RealNetwork(
+        tuple(layers), tuple(input_shape), tuple(found), activation, input_bound, space
+    )
 
 
 def _scales(scale, prior: str, layers: Sequence[RealLinear]) -> tuple[float, ...]:
@@ -188,7 +206,7 @@ def logits(network: RealNetwork, weights: np.ndarray, x: np.ndarray) -> np.ndarr
     Returns:
         float64 (examples, n_classes).
     """
-    values = np.asarray(x, np.float64).reshape(len(x), -1)
+    values = network.seen(x)
     for layer, weight in zip(network.linears, split_weights(network, weights)):
         weight = weight.astype(np.float64)
         values = values @ weight[:, : layer.inputs].T
@@ -199,10 +217,11 @@ def logits(network: RealNetwork, weights: np.ndarray, x: np.ndarray) -> np.ndarr
     return values
 
 
+@forward.count_correct.register
 def count_correct(network: RealNetwork, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
     """Number of examples classified correctly, ties wrong."""
     found = logits(network, weights, x)
     own = np.take_along_axis(found, np.asarray(y)[:, None], axis=1)[:, 0]
     np.put_along_axis(found, np.asarray(y)[:, None], -np.inf, axis=1)
     other = found.max(axis=1)
-    return int((own - other > TIE * (np.abs(own) + np.abs(other))).sum())
+    return int((own - other > TIE * (np.abs(own) + np.abs(other) + network.logit_scale)).sum())

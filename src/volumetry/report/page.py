@@ -208,11 +208,20 @@ def _networks(study: xr.Dataset) -> list[tuple]:
         rows.append(
             (
                 architecture,
-                ", ".join(layers) or "perceptron: no hidden layer",
+                f"{', '.join(layers) or 'perceptron: no hidden layer'}; {_weights(part)}",
                 "; ".join(f"{d}: {m:,.0f}" for d, m in weights.items() if np.isfinite(m)),
             )
         )
     return rows
+
+
+def _weights(part: xr.Dataset) -> str:
+    """What the weights of an architecture are, in words."""
+    about = json.loads(part["weights"].item())
+    if about["weights"] == "binary":
+        return "binary weights"
+    biases = "biases, " if about["biases"] else ""
+    return f"{about['weights']} weights (scale {about['scale']}, {biases}{about['activation']})"
 
 
 def _json_attributes(study: xr.Dataset) -> dict[str, dict[str, list]]:

@@ -64,7 +64,16 @@ _COORDINATES = {
     "sampler": "method that finds networks fitting the training set",
 }
 _LEVELS = "training examples classified correctly"
-_NOT_GATHERED = {*DIMS, *CELL_VARIABLES, "verdict", "seed", "layers", "n_weights", "label_noise"}
+_NOT_GATHERED = {
+    *DIMS,
+    *CELL_VARIABLES,
+    "verdict",
+    "seed",
+    "layers",
+    "weights",
+    "n_weights",
+    "label_noise",
+}
 _NOT_GATHERED |= {
     "title",
     "Conventions",
@@ -158,6 +167,8 @@ def combine(
     spread("verdict", DIMS, "", object, long_name="why the run counts as converged, or not")
     spread("seed", DIMS, -1, np.int64, long_name="seed of the run; -1 where there is no run")
     spread("layers", ["architecture"], "", object, long_name="layers, JSON")
+    name = "kind of weights, and of real ones scale, biases and activation, JSON"
+    spread("weights", ["architecture"], '{"weights": "binary"}', object, long_name=name)
     pair = ["dataset", "architecture"]
     spread("n_weights", pair, np.nan, float, long_name="number of weights M", units="count")
     spread("n_classes", ["dataset"], np.nan, float, long_name="number of classes", units="count")

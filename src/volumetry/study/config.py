@@ -18,11 +18,12 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
-from volumetry.networks.architecture import PRESETS, Network, build_network, parse_layers
+from volumetry.networks.architecture import PRESETS, Network, parse_layers
+from volumetry.networks.fit import BINARY, complete, fit
+from volumetry.networks.real import RealNetwork
 from volumetry.study.grid import Run, grid
 from volumetry.study.registry import METHODS, TRAINED
 from volumetry.study.wording import did_you_mean, dotted, explain, known_keys, short
-from volumetry.weights.binary import BinaryWeights
 
 _LARGEST_N_VALIDATION = 200
 _VALUE_BYTES = 8  # of an input while a dataset is being read
@@ -43,7 +44,7 @@ class Study:
 
     config: dict
     descriptions: dict[str, Description]
-    networks: dict[tuple[str, str], Network]
+    networks: dict[tuple[str, str], Network | RealNetwork]
 
     @property
     def runs(self) -> list[Run]:
@@ -142,7 +143,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     for sampler, parameters in config["samplers"].items():
         _check_order(f"samplers.{sampler}", parameters, "min_blocks", "max_blocks")
     for name, architecture in config["architectures"].items():
-        architecture["layers"] = _layers(name, architecture.get("layers"))
+        config["architectures"][name] = _architecture(name, architecture)
     descriptions = {
         name: _check_dataset(f"datasets.{name}", spec, config)
         for name, spec in config["datasets"].items()
@@ -151,8 +152,8 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     networks = {
         (dataset, architecture): _located(
             f"architectures.{architecture} on datasets.{dataset}",
-            build_network,
-            config["architectures"][architecture]["layers"],
+            fit,
+            config["architectures"][architecture],
             description.input_shape,
             description.n_classes,
             description.input_bound,
@@ -163,6 +164,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     for (dataset, architecture), network in networks.items():
         path = f"architectures.{architecture} on datasets.{dataset}"
         for sampler, parameters in config["samplers"].items():
+            _check_weights(config, architecture, sampler)
             _located(path, METHODS[sampler].check, network, parameters)
             keys = schema["properties"]["samplers"]["properties"][sampler]["properties"]
             try:
@@ -197,8 +199,7 @@ def _check_sizes_of_samplers(config: dict) -> None:
 def _check_size(network: Network, parameters: dict, keys: dict) -> None:
     """Refuse parameters that the network is too small for."""
     if "flips" in parameters:
-        space = BinaryWeights(network.n_weights)
-        space.flips(parameters["flips"], keys["flips"]["default"])
+        network.space.flips(parameters["flips"], keys["flips"]["default"])
 
 
 def _check_order(path: str, parameters: dict, low: str, high: str) -> None:
@@ -209,15 +210,28 @@ def _check_order(path: str, parameters: dict, low: str, high: str) -> None:
         )
 
 
-def _layers(name: str, layers) -> list[str]:
-    if layers is None:
+def _check_weights(config: dict, architecture: str, sampler: str) -> None:
+    """Refuse a sampler that cannot move the weights of an architecture."""
+    weights = config["architectures"][architecture].get("weights", BINARY)
+    if weights != BINARY and not METHODS[sampler].real_weights:
+        able = [name for name, method in METHODS.items() if method.real_weights]
+        raise ConfigError(
+            f"samplers.{sampler}: it knows binary weights alone, and architectures.{architecture} "
+            f"has weights = {weights}; remove one of the two; real weights take {', '.join(able)}"
+        )
+
+
+def _architecture(name: str, architecture: dict) -> dict:
+    """An entry of ``architectures`` with its layers, and all keys of real weights."""
+    if "layers" not in architecture:
         if name not in PRESETS:
             raise ConfigError(
                 f"architectures.{name}: layers are missing and {name!r} is no preset; give layers, "
                 f"or name the architecture {', '.join(PRESETS)}" + did_you_mean(name, PRESETS)
             )
-        layers = name
-    return list(_located(f"architectures.{name}.layers", parse_layers, layers))
+        architecture = {"layers": name} | architecture
+    layers = _located(f"architectures.{name}.layers", parse_layers, architecture["layers"])
+    return _located(f"architectures.{name}", complete, architecture | {"layers": list(layers)})
 
 
 def _check_dataset(path: str, spec: dict, config: dict) -> Description:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from volumetry.networks.architecture import build_network
+from volumetry.networks.fit import BINARY, fit
 from volumetry.parameters import stopping
 from volumetry.runtime import netcdf
 from volumetry.runtime.checkpoint import Checkpoint, digest, watch
@@ -30,7 +30,7 @@ class Task:
             concern the results of all.
         parameters: every parameter of the sampler.
         seed: of the job.
-        layers: the layer list.
+        architecture: as ``networks.fit.complete`` leaves it.
         code_digest: what the code that makes the result hashes to.
         packages: for each device, the packages that this code names (``provenance.packages``).
         parameters_class: the name of the sampler's dataclass of parameters.
@@ -40,7 +40,7 @@ class Task:
     module: str
     parameters: Mapping
     seed: int
-    layers: Sequence[str]
+    architecture: Mapping
     code_digest: str
     packages: Mapping[str, Sequence[str]]
     parameters_class: str = "Parameters"
@@ -84,7 +84,7 @@ def run_job(
         NetworkError: the sums of the network could overflow on this dataset.
     """
     sampler = import_module(task.module)
-    problem, label_noise = load_problem(dataset_path, subset_path, task.layers, cell["n"])
+    problem, label_noise = load_problem(dataset_path, subset_path, task.architecture, cell["n"])
     settings = getattr(sampler, task.parameters_class)(**task.parameters)
     sources = [netcdf.read(path) for path in source_paths]
     given = {"sources": {source.attrs["sampler"]: source for source in sources}} if sources else {}
@@ -103,6 +103,10 @@ def run_job(
     say(f"{result.attrs['verdict']}; {checkpoint.spent:.1f} s")
     if cost_path is not None:
         write_cost(cost_path, checkpoint.spent)
+    layers = task.architecture["layers"]
+    weights = {key: value for key, value in task.architecture.items() if key != "layers"}
+    if weights.get("weights", BINARY) != BINARY:
+        result.attrs["weights"] = json.dumps(weights)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",
         Conventions="CF-1.11",
@@ -111,7 +115,7 @@ def run_job(
             for name, value in cell.items()
         },
         seed=np.int64(task.seed),
-        layers=json.dumps(task.layers),
+        layers=json.dumps(layers),
         n_weights=np.int64(problem.network.n_weights),
         n_classes=np.int64(problem.network.n_classes),
         n_test=np.int64(len(problem.y_test)),
@@ -128,7 +132,7 @@ def _key(problem: Problem, task: Task, settings, device: str, source_paths) -> s
     asked = {name: value for name, value in asdict(settings).items() if name not in only_stop}
     return digest(
         type(settings).__name__,
-        task.layers,
+        task.architecture,
         asked,
         task.seed,
         device,
@@ -140,15 +144,14 @@ def _key(problem: Problem, task: Task, settings, device: str, source_paths) -> s
 
 
 def load_problem(
-    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, layers: Sequence[str], n: int
+    dataset_path: str | os.PathLike, subset_path: str | os.PathLike, architecture: Mapping, n: int
 ) -> tuple[Problem, float]:
     """The problem that D_n of a subset file poses, and the fraction of its labels redrawn."""
     dataset, subset = netcdf.read(dataset_path), netcdf.read(subset_path)
     x_pool, x_test = dataset["x_pool"].values, dataset["x_test"].values
     order, validation = subset["order"].values[:n], subset["validation"].values
-    network = build_network(
-        layers, x_pool.shape[1:], int(dataset.attrs["n_classes"]), int(dataset.attrs["input_bound"])
-    )
+    about = int(dataset.attrs["n_classes"]), int(dataset.attrs["input_bound"])
+    network = fit(architecture, x_pool.shape[1:], *about)
     problem = Problem(
         network=network,
         x_train=x_pool[order],

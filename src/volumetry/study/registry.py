@@ -34,6 +34,7 @@ class Method:
         starts_from: samplers whose results ``run`` takes as ``sources``, {name: result}, where the
             study runs them. None for a trained one.
         devices: those it can compute on; with more than one, ``run`` takes ``device``.
+        real_weights: whether it knows them, beside binary ones.
         check: refuses a network that it cannot measure, from (network, parameters), with a
             ``NetworkError``.
     """
@@ -49,6 +50,7 @@ class Method:
     parameters: str = "Parameters"
     starts_from: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
+    real_weights: bool = False
     check: Callable[[Network, Mapping], None] = lambda network, parameters: None
 
     def __post_init__(self):
@@ -75,6 +77,7 @@ METHODS: dict[str, Method] = {
             shape="circle",
             memory=costs.training_bytes,
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="sgd",
@@ -87,6 +90,7 @@ METHODS: dict[str, Method] = {
             shape="square",
             memory=costs.training_bytes,
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="sam",
@@ -99,6 +103,7 @@ METHODS: dict[str, Method] = {
             shape="triangle-up",
             memory=costs.training_bytes,
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="guess_and_check",
@@ -109,6 +114,7 @@ METHODS: dict[str, Method] = {
             colour=GREEN,
             shape="diamond",
             memory=costs.kernel_bytes,
+            real_weights=True,
         ),
         Method(
             name="rewl",
@@ -131,6 +137,7 @@ METHODS: dict[str, Method] = {
             shape="triangle-down",
             memory=costs.population_bytes,
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="joint",

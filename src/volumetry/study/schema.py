@@ -35,6 +35,7 @@ _HEAD = """\
 """
 _TYPES = {
     int: "integer",
+    bool: "boolean",
     float: "number",
     str: "string",
     list: "array",

@@ -6,7 +6,10 @@
 from dataclasses import dataclass
 
 from volumetry.datasets import SOURCES
+from volumetry.networks.fit import BINARY
+from volumetry.networks.real import ACTIVATIONS
 from volumetry.parameters import parameter
+from volumetry.weights.real import PRIORS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,31 @@ class ArchitectureEntry:
         otherwise="the preset of that name",
         about="List of 'conv C', 'pool', 'linear K', or the name of a preset; may be left out "
         "where the architecture has a preset's name.",
+    )
+    weights: str = parameter(
+        choices=(BINARY, *PRIORS),
+        otherwise="`binary`",
+        about="What weights are: -1 or +1, all alike, or real numbers with a normal or a uniform "
+        "prior; the volume is then the probability under the prior. Real weights take linear "
+        "layers.",
+    )
+    scale: str | float | list[float] = parameter(
+        above=0,
+        entry=parameter(above=0, about="Of a layer."),
+        otherwise="`fan_in`, for real weights",
+        about="Standard deviation of a normal prior, or half the width of a uniform one: "
+        "`fan_in` for 1 / sqrt(inputs of the layer), `kaiming` for a variance of 2 / inputs, a "
+        "number for all layers, or a list with one for each, the one to the classes included. For "
+        "real weights only.",
+    )
+    biases: bool = parameter(
+        otherwise="`false`, for real weights",
+        about="Whether units have a bias, with the prior of their layer. For real weights only.",
+    )
+    activation: str = parameter(
+        choices=ACTIVATIONS,
+        otherwise="`relu`, for real weights",
+        about="What follows every layer but the last. For real weights only.",
     )
 
 

@@ -13,6 +13,7 @@ _WORDS = {
     "object": "a mapping such as {}",
     "array": "a list",
     "string": "text",
+    "boolean": "true or false",
     "integer": "a whole number",
     "number": "a number",
     "null": "null",

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from volumetry.engines.memory import walker_bytes
-from volumetry.engines.work import flip_work
+from volumetry.engines.work import move_work
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
+from volumetry.networks.real import RealNetwork
 from volumetry.systems.grid import Grid
-from volumetry.weights.binary import BinaryWeights
 from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.space import WeightSpace
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Problem:
             empty.
     """
 
-    network: Network
+    network: Network | RealNetwork
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
@@ -39,9 +40,9 @@ class Problem:
     y_validation: np.ndarray
 
     @property
-    def space(self) -> BinaryWeights:
+    def space(self) -> WeightSpace:
         """The space of the network's weights."""
-        return BinaryWeights(self.network.n_weights)
+        return self.network.space
 
 
 class Levels(NamedTuple):
@@ -60,7 +61,7 @@ class Levels(NamedTuple):
 
 @dataclass(frozen=True)
 class Classification:
-    """A ``System`` of binary weights: levels of A, or of A and the test score.
+    """A ``System`` of a network: levels of A, or of A and the test score.
 
     Attributes:
         problem: the network and its examples.
@@ -88,7 +89,7 @@ class Classification:
         return cls(problem, Levels(bins, width), Grid(a, a == n))
 
     @property
-    def space(self) -> BinaryWeights:
+    def space(self) -> WeightSpace:
         """The space of the network's weights."""
         return self.problem.space
 
@@ -104,7 +105,7 @@ class Classification:
         for layer, own in enumerate(self.segments):
             shared = min(last, own.first + own.size) - max(kind.segment.first, own.first)
             if shared > 0:
-                each = flip_work(self.problem.network, layer, kind.flips)
+                each = move_work(self.problem.network, layer, kind.flips)
                 work += shared / kind.segment.size * each
         return work
 

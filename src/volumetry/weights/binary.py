@@ -1,10 +1,12 @@
 """Weights in {-1, +1} with the uniform measure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from volumetry.parameters import adapted
+from volumetry.weights.moves import Kind, Segment
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,18 @@ class BinaryWeights:
 
     size: int
 
+    dtype = np.dtype(np.int8)
+    encoding = "one bit a weight, 1 for +1 (numpy.packbits)"
+
     @property
     def log_total(self) -> float:
         """ln of the number of weight settings, 2^M, nats."""
         return float(self.size * np.log(2))
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of weights that are encoded."""
+        return -(-self.size // 8)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Uniform weights: int8, shape (size,)."""
@@ -48,6 +58,14 @@ class BinaryWeights:
         most = max(1, self.size - 1)
         rule = f"odd and below the number of weights, {self.size}"
         return adapted("flips", wanted, default, most - 1 + most % 2, rule)
+
+    def kinds(self, segments: Sequence[Segment], flips: int) -> tuple[Kind, ...]:
+        """Flips of any weights; of the largest segment, by one or several; of others, by one."""
+        everything = Segment("all", 0, self.size)
+        largest = max(segments, key=lambda segment: segment.size)
+        several = [Kind(largest, flips)] if 1 < flips <= largest.size else []
+        wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
+        return tuple(dict.fromkeys(wanted))
 
     def moves(self, wanted):
         """``wanted`` moves, or one more, so that their number is odd."""

@@ -1,14 +1,21 @@
 """Real weights, each with a prior of its own: normal or uniform, with a scale for each layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from volumetry.parameters import adapted
-from volumetry.weights.moves import Segment
+from volumetry.weights.moves import Kind, Segment
 
 PRIORS = ("gaussian", "uniform")
+
+_BLOCK = 8
+"""Weights that a move changes by default: as much work as what follows from them."""
+
+_STEPS = (1.0, 0.5, 0.25, 0.125)
+"""Steps b of moves; a run makes most of those that renew weights fastest."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class RealWeights:
     scales: tuple[float, ...]
 
     dtype = np.dtype(np.float32)
+    encoding = "four bytes a weight, a float32 in the order of this machine"
 
     @cached_property
     def size(self) -> int:
@@ -40,6 +48,11 @@ class RealWeights:
     def log_total(self) -> float:
         """ln of the measure of the whole space: 0."""
         return 0.0
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of weights that are encoded."""
+        return 4 * self.size
 
     @cached_property
     def scale(self) -> np.ndarray:
@@ -63,13 +76,21 @@ class RealWeights:
         return np.ascontiguousarray(code).view(np.float32)
 
     def flips(self, wanted: int, default: int | None = None) -> int:
-        """How many weights a move changes; a default is as many as there can be.
+        """How many incoming weights of a unit a move changes, at most; by default a few.
 
         Raises:
             ConfigError: more than there are, and not the default.
         """
+        if wanted == default:
+            return min(_BLOCK, self.size)
         rule = f"no more than the number of weights, {self.size}"
         return adapted("flips", wanted, default, self.size, rule)
+
+    def kinds(self, segments: Sequence[Segment], flips: int) -> tuple[Kind, ...]:
+        """Some incoming weights of any unit, and of those of each segment, by several steps."""
+        everything = Segment("all", 0, self.size)
+        by_segment = (Kind(segment, flips, b) for segment in segments for b in _STEPS)
+        return tuple(dict.fromkeys([Kind(everything, flips, 0.5), *by_segment]))
 
     def moves(self, wanted):
         """``wanted`` moves: any number lets any state be met."""

@@ -1,8 +1,11 @@
 """What a space of weights has to offer."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+
+from volumetry.weights.moves import Kind, Segment
 
 
 class WeightSpace(Protocol):
@@ -10,13 +13,22 @@ class WeightSpace(Protocol):
 
     Attributes:
         size: M, the number of weights.
+        dtype: of weights.
+        encoding: how ``encode`` writes weights, in words.
         log_total: ln of the measure of the whole space, nats.
     """
 
     size: int
+    dtype: np.dtype
+    encoding: str
 
     @property
     def log_total(self) -> float: ...
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of weights that are encoded."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Weights drawn from the measure: (size,)."""
@@ -36,6 +48,10 @@ class WeightSpace(Protocol):
         Raises:
             ConfigError: the space has too few weights, and ``wanted`` is not the default.
         """
+        ...
+
+    def kinds(self, segments: Sequence[Segment], flips: int) -> tuple[Kind, ...]:
+        """The kinds of moves for weights in segments; the first may change any of them."""
         ...
 
     def moves(self, wanted):

@@ -40,7 +40,9 @@ def save_for_paper(figure: Figure, columns: str, svg: Path, png: Path, pdf: Path
     Args:
         columns: single or double.
     """
-    drawn = vl_convert.vegalite_to_svg(figure.together(**_IN_PAPER[columns]).to_json())
+    drawn = vl_convert.vegalite_to_svg(
+        figure.together(**_IN_PAPER[columns]).to_json(validate=False)
+    )
     size = re.search(r' width="(\d+)" height="(\d+)"', drawn)
     pixels, high = map(int, size.groups())
     wide = COLUMN_MM[columns]
@@ -53,6 +55,6 @@ def save_for_paper(figure: Figure, columns: str, svg: Path, png: Path, pdf: Path
 
 def save(chart: alt.TopLevelMixin, svg: str | os.PathLike, png: str | os.PathLike) -> None:
     """Write a chart as SVG and, at twice its size, as PNG."""
-    drawn = vl_convert.vegalite_to_svg(chart.to_json())
+    drawn = vl_convert.vegalite_to_svg(chart.to_json(validate=False))
     Path(svg).write_text(drawn, encoding="utf-8")
     Path(png).write_bytes(vl_convert.svg_to_png(drawn, scale=2))

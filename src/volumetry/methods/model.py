@@ -1,4 +1,4 @@
-"""Several networks with binarised weights as one differentiable model (torch).
+"""Several networks as one differentiable model (torch): those with binarised weights.
 
 The networks of a job share their architecture and differ in their weights, a matrix of shape
 (networks, n_weights) in the flat order of ``volumetry.networks``. Grouped convolutions and batched
@@ -8,9 +8,13 @@ Every layer is scaled by the power of two nearest to 1/sqrt(inputs of one sum), 
 nearest to 1/rms. The network is positively homogeneous, so no prediction changes, and a power of
 two changes no mantissa: wherever the network's sums are below 2**24, the logits in single precision
 are the exact integers times a constant, ties included.
+
+What depends on the kind of weights is dispatched by the network; ``real_model`` has it for real
+ones.
 """
 
 import math
+from functools import singledispatch
 
 import numpy as np
 import torch
@@ -27,6 +31,7 @@ def fan_in(network: Network) -> np.ndarray:
     return np.repeat(*np.transpose(layers))
 
 
+@singledispatch
 def as_images(network: Network, x: np.ndarray, like: np.ndarray) -> torch.Tensor:
     """Integer examples as float32, pooled as the network wants them and scaled to rms of order 1.
 
@@ -38,6 +43,7 @@ def as_images(network: Network, x: np.ndarray, like: np.ndarray) -> torch.Tensor
     return torch.from_numpy(pool_inputs(network, x).astype(np.float32)) * _power_of_two(mean_square)
 
 
+@singledispatch
 def initial_latents(network: Network, rng: np.random.Generator) -> torch.Tensor:
     """Latent weights of one network, uniform within 1/sqrt(fan_in) of zero: shape (n_weights,).
 
@@ -48,11 +54,20 @@ def initial_latents(network: Network, rng: np.random.Generator) -> torch.Tensor:
     return torch.from_numpy((uniform / np.sqrt(fan_in(network))).astype(np.float32))
 
 
-def binarise(latents: torch.Tensor) -> torch.Tensor:
+@singledispatch
+def weights_of(network: Network, latents: torch.Tensor) -> torch.Tensor:
     """The weights of the network: the signs of the latents, with sign(0) = +1."""
     return torch.where(latents >= 0, 1.0, -1.0)
 
 
+@singledispatch
+def largest_latent(network: Network) -> float:
+    """Latents are kept within this of zero: a latent outside would only take longer to change its
+    sign (BinaryConnect, section 2.4)."""
+    return 1.0
+
+
+@singledispatch
 def logits(network: Network, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Scaled logits of every network on its own examples.
 
@@ -123,14 +138,16 @@ class Adam:
     small job.
 
     Args:
-        latents: updated in place, shape (networks, n_weights), and kept within [-1, 1]: a latent
-            outside would only take longer to change its sign (BinaryConnect, section 2.4).
+        latents: updated in place, shape (networks, n_weights), and kept within ``bound`` of zero.
     """
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def __init__(self, latents: torch.Tensor, learning_rate: float, weight_decay: float):
+    def __init__(
+        self, latents: torch.Tensor, learning_rate: float, weight_decay: float, bound: float = 1.0
+    ):
         self.latents, self.learning_rate, self.weight_decay = latents, learning_rate, weight_decay
+        self.bound = bound
         self.mean = torch.zeros_like(latents)
         self.square = torch.zeros_like(latents)
         self.steps = 0
@@ -149,7 +166,7 @@ class Adam:
         self.square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
         spread = (self.square / (1 - self.beta2**self.steps)).sqrt_().add_(self.epsilon)
         rate = self.learning_rate / (1 - self.beta1**self.steps)
-        self.latents.addcdiv_(self.mean, spread, value=-rate).clamp_(-1, 1)
+        self.latents.addcdiv_(self.mean, spread, value=-rate).clamp_(-self.bound, self.bound)
 
 
 def _pad(x: torch.Tensor, dim: int, value: float = 0) -> torch.Tensor:

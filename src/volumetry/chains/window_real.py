@@ -1,0 +1,154 @@
+"""Walkers with real weights: room for their evaluations, and moves in a window."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from volumetry.chains.rounds import look, run_window, test_score
+from volumetry.engines import real
+from volumetry.engines.real import (
+    RealMove,
+    RealPlan,
+    RealState,
+    commit,
+    evaluate,
+    initialise,
+    make_real_move,
+    make_real_plan,
+    make_real_state,
+    propose,
+    put,
+)
+from volumetry.kernels.jit import borrowed, inlined
+from volumetry.kernels.philox import log_uniform
+from volumetry.kernels.streams import KINDS, MOVES, stream
+from volumetry.systems.classification import Classification
+from volumetry.weights.flips import draw_kind
+
+REFRESH = 10_000
+"""Moves of a window after which all values are computed anew: rounding adds up to 1e-12 by then."""
+
+
+class RealBuffers(NamedTuple):
+    """Room for the evaluations of one walker set, and the examples they are made on.
+
+    Attributes:
+        plan, states: the training set; states lead with the replica.
+        move: what is proposed.
+        scratch: the values of what is proposed.
+        test_plan, test_states, test_scratch: the test set; states of all replicas if levels have
+            more than one bin, else of one.
+    """
+
+    plan: RealPlan
+    states: RealState
+    move: RealMove
+    scratch: RealState
+    test_plan: RealPlan
+    test_states: RealState
+    test_scratch: RealState
+
+
+def plan_of(system: Classification, x: np.ndarray, y: np.ndarray) -> RealPlan:
+    """Examples of a system, laid out."""
+    return make_real_plan(system.problem.network, x, y)
+
+
+def make_buffers(
+    system: Classification, plan: RealPlan, test_plan: RealPlan, replicas: int, most: int
+) -> RealBuffers:
+    """Room for ``replicas`` walkers on the examples of ``plan``, and of ``test_plan`` if binned."""
+    network, binned = system.problem.network, system.levels.bins > 1
+    n, n_test = len(plan.label), len(test_plan.label)
+    return RealBuffers(
+        plan,
+        make_real_state(network, n, replicas),
+        make_real_move(most),
+        _first(make_real_state(network, n, 1)),
+        test_plan,
+        make_real_state(network, n_test, replicas if binned else 1),
+        _first(make_real_state(network, n_test, 1)),
+    )
+
+
+def _first(states: RealState) -> RealState:
+    return RealState(*(values[0] for values in states))
+
+
+def draw(system: Classification, seed: np.uint64, stream: int, number: int) -> np.ndarray:
+    """Weights drawn from the prior: float32 (n_weights,)."""
+    space = system.space
+    weights = np.empty(space.size, np.float32)
+    real.draw_weights(seed, stream, number, space.scale, space.prior == "uniform", weights)
+    return weights
+
+
+@inlined
+def _state_of(states, replica):
+    return RealState(borrowed(states.sums[replica]), borrowed(states.values[replica]))
+
+
+@look.of(RealBuffers)
+def _look(buffers, weights, levels, replica, tested):
+    correct = initialise(buffers.plan, _state_of(buffers.states, replica), weights)
+    binned, score = levels.bins > 1, 0
+    if binned or tested:
+        state = _state_of(buffers.test_states, replica if binned else 0)
+        score = initialise(buffers.test_plan, state, weights)
+    return correct * levels.bins + (score // levels.width if binned else 0), score
+
+
+@test_score.of(RealBuffers)
+def _test_score(buffers, weights):
+    return initialise(buffers.test_plan, _state_of(buffers.test_states, 0), weights)
+
+
+@run_window.of(RealBuffers)
+def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, w, moves, pull):
+    replica = walkers.replica[w]
+    plan, move, scratch = buffers.plan, buffers.move, buffers.scratch
+    state = _state_of(buffers.states, replica)
+    weights = borrowed(weights[replica])
+    binned = levels.bins > 1
+    test_plan, test_scratch = buffers.test_plan, buffers.test_scratch
+    test_state = _state_of(buffers.test_states, replica if binned else 0)
+    log_weight = borrowed(windows.log_weight[w])
+    visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
+    kinds, until = borrowed(windows.mixture.kinds), borrowed(windows.mixture.until[w])
+    steps = borrowed(windows.mixture.steps)
+    proposed_of, accepted_of = borrowed(tally.proposed[w]), borrowed(tally.accepted[w])
+    ln_f, interval, least = windows.ln_f[w], windows.interval[w], windows.low[w]
+    first = walkers.step[1 + w]
+    level = walkers.level[replica]
+    for step in range(first, first + moves):
+        if step % REFRESH == 0:
+            initialise(plan, state, weights)
+            if binned:
+                initialise(test_plan, test_state, weights)
+        kind = draw_kind(seed, stream(KINDS, place), step, until)
+        word = propose(
+            plan, weights, kinds[kind], steps[kind], seed, stream(MOVES, place), step, move
+        )
+        proposed = evaluate(plan, state, move, weights, scratch)
+        accept = proposed >= least
+        if accept and binned:
+            hits = evaluate(test_plan, test_state, move, weights, test_scratch)
+            proposed = proposed * levels.bins + hits // levels.width
+        if accept and proposed != level:
+            change = log_weight[proposed] - log_weight[level]
+            accept = change >= 0 or log_uniform(word) < change
+        if accept:
+            if binned:
+                commit(test_plan, test_state, move, test_scratch)
+            commit(plan, state, move, scratch)
+            put(plan, move, weights)
+            accepted_of[kind] += 1
+            if proposed != level:
+                changes[level] += 1
+                level = proposed
+        visits[level] += 1
+        proposed_of[kind] += 1
+        if ln_f > 0 and step % interval == 0:
+            log_weight[level] -= ln_f
+    walkers.step[1 + w] += moves
+    walkers.level[replica] = level
