@@ -99,7 +99,7 @@ def bad_values(schema):
         if rule in schema:
             yield value, said
     if "items" in schema:
-        other = {"integer": 5, "string": "pool"}[schema["items"]["type"]]
+        other = {"integer": 5, "string": "pool", "number": 0.5}[schema["items"]["type"]]
         yield from (([value, other], said) for value, said in bad_values(schema["items"]))
 
 

@@ -224,7 +224,7 @@ def test_every_variable_says_what_it_is_and_survives_the_file(tmp_path):
     netcdf.write(study, tmp_path / "study.nc")
     again = netcdf.read(tmp_path / "study.nc")
     xr.testing.assert_equal(again, study)
-    text = {"verdict", "seed", "layers", "reference"}
+    text = {"verdict", "seed", "layers", "weights", "reference"}
     with netCDF4.Dataset(tmp_path / "study.nc") as file:
         for name in study.data_vars:
             variable = file[name]
