@@ -15,11 +15,12 @@ import pytest
 import test_chains
 from enumeration import random_problem
 
-from volumetry.chains import cpu, rounds
+from volumetry.chains import cpu, rounds, window_binary
 from volumetry.estimate import production
 from volumetry.methods import enumeration, rewl
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.rewl import Parameters as RewlParameters
+from volumetry.weights.binary import BinaryWeights
 
 # 16 weights; several windows, more moves than the errors need.
 PROBLEMS = (6, 3)
@@ -65,12 +66,23 @@ def largest_z(least_windows=1):
     return np.nanmax(np.abs(z))
 
 
-def broken_chains(old, new):
-    source = Path(rounds.__file__).read_text(encoding="utf-8")
-    assert source.count(old) == 1
-    text = source.replace(old, new)
-    # Where the compiled code is kept, so that the next run of the tests finds it.
-    name = f"broken_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+def break_chains(monkeypatch, old, new):
+    """Let the chains on the CPU have ``new`` in the place of ``old``."""
+    texts = [Path(part.__file__).read_text(encoding="utf-8") for part in (rounds, window_binary)]
+    assert sum(text.count(old) for text in texts) == 1
+    texts = [text.replace(old, new) for text in texts]
+    name = f"broken_{hashlib.sha256(''.join(texts).encode()).hexdigest()[:16]}"
+    broken = load(f"{name}_rounds", texts[0])
+    import_of_rounds = f"from {rounds.__name__} import"
+    assert import_of_rounds in texts[1]
+    window = load(name, texts[1].replace(import_of_rounds, f"from {broken.__name__} import"))
+    for kernel in ("observe", "relax_members", "run_rounds"):
+        monkeypatch.setattr(cpu, kernel, getattr(broken, kernel))
+    monkeypatch.setitem(cpu._OF_SPACE, BinaryWeights, window)
+
+
+def load(name, text):
+    """A module, kept where its compiled code is, so that the next run of the tests finds both."""
     path = Path(numba.config.CACHE_DIR) / f"{name}.py"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +103,7 @@ def test_the_sound_version_passes():
     [pytest.param(name, marks=[pytest.mark.slow] * (k > 1)) for k, name in enumerate(MUTATIONS)],
 )
 def test_a_broken_chain_is_caught(name, monkeypatch):
-    broken = broken_chains(*MUTATIONS[name])
-    monkeypatch.setattr(cpu, "run_rounds", broken.run_rounds)
+    break_chains(monkeypatch, *MUTATIONS[name])
     z = largest_z()
     print(f"{name}: largest |z| {z:.1f}")
     assert z > LARGEST_Z
@@ -103,7 +114,7 @@ def test_exchange_without_its_acceptance_test_is_caught(monkeypatch):
     """Between windows of unlike weights: where both are flat, every exchange is accepted anyway."""
     tiny = test_chains.Tiny("perceptron")
     test_chains.test_exchanges_keep_windows_and_their_distributions(tiny, None)
-    monkeypatch.setattr(cpu, "run_rounds", broken_chains(*EXCHANGE).run_rounds)
+    break_chains(monkeypatch, *EXCHANGE)
     with pytest.raises(AssertionError):
         test_chains.test_exchanges_keep_windows_and_their_distributions(tiny, None)
 

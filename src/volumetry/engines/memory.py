@@ -14,7 +14,7 @@ def walker_bytes(network: Network | RealNetwork, n: int, n_test: int = 0) -> int
 
 
 @singledispatch
-def state_bytes(network: Network, n: int) -> int:
+def state_bytes(network: Network | RealNetwork, n: int) -> int:
     """Bytes of what incremental evaluation keeps of one walker on n examples."""
     pixels = sum(math.prod(stage.shape_out) for stage in network.stages)
     units = sum(layer.outputs for layer in network.linears)

@@ -16,7 +16,7 @@ _COUNTED = 2
 
 
 @singledispatch
-def move_work(network: Network, layer: int, flips: int) -> float:
+def move_work(network: Network | RealNetwork, layer: int, flips: int) -> float:
     """Additions, for each block of examples, of a move that changes weights of one layer.
 
     Args:

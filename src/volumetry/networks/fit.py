@@ -21,7 +21,7 @@ def complete(architecture: Mapping[str, Any]) -> dict[str, Any]:
         NetworkError: a key that binary weights do not have.
     """
     if architecture.get("weights", BINARY) != BINARY:
-        return _OF_REAL | architecture
+        return {**_OF_REAL, **architecture}
     for key in _OF_REAL:
         if key in architecture:
             raise NetworkError(

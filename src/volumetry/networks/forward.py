@@ -6,6 +6,7 @@ result is still the integer.
 """
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def predict(network: Network, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 @singledispatch
-def count_correct(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
-    """Number of examples classified correctly."""
+def count_correct(network: Any, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> int:
+    """Number of examples classified correctly, of a ``Network`` or one that registers itself."""
     return int((predict(network, weights, x) == y).sum())
 
 

@@ -18,9 +18,14 @@ class WeightSpace(Protocol):
         log_total: ln of the measure of the whole space, nats.
     """
 
-    size: int
-    dtype: np.dtype
-    encoding: str
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def encoding(self) -> str: ...
 
     @property
     def log_total(self) -> float: ...
