@@ -152,7 +152,7 @@ class Proposals:
             acceptance = accepted / proposed
         dims, names = ("window", "move_kind"), [kind.name for kind in self.kinds]
         return result.assign_coords(
-            move_kind=over("move_kind", names, "weights that a move changes, and of which layer"),
+            move_kind=over("move_kind", names, "weights that a move flips, and of which layer"),
             layer=over("layer", [own.name for own in segments], "layer whose weights are meant"),
         ).assign(
             move_share=over(dims, share, "fraction of the moves"),
@@ -160,7 +160,7 @@ class Proposals:
             renewals=over(
                 ("window", "layer"),
                 self.renewals(accepted, segments) / walkers,
-                "how often a walker in the window renewed each weight of the layer, mean",
+                "flips of each weight of the layer by a walker in the window, mean",
             ),
         )
 
