@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.moves import Kind, everything
 from volumetry.weights.space import WeightSpace
 
 
@@ -108,7 +108,7 @@ class Windows(NamedTuple):
         """The same windows with a mixture: by default, moves of any ``flips`` weights alone."""
         if self.mixture is not None:
             return self
-        anywhere = space.kinds([Segment("all", 0, space.size)], flips)[:1]
+        anywhere = space.kinds([everything(space.size)], flips)[:1]
         return self._replace(mixture=Mixture.of(anywhere, np.ones((len(self.low), 1))))
 
 

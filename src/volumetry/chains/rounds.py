@@ -10,13 +10,13 @@ from volumetry.kernels.streams import EXCHANGE, stream
 
 
 @by_record
-def look(buffers, weights, levels, replica, tested):
-    """What ``observe`` does."""
+def train_score(buffers, weights, replica):
+    """Training examples that weights get right; the values on these become those of ``replica``."""
 
 
 @by_record
-def test_score(buffers, weights):
-    """Test score of weights, where levels know nothing of the test set."""
+def test_score(buffers, weights, replica):
+    """Test examples that weights get right; the values on these become those of ``replica``."""
 
 
 @by_record
@@ -30,7 +30,11 @@ def observe(buffers, weights, levels, replica, tested):
 
     Without ``tested``, a replica whose level knows nothing of the test set has a score of 0.
     """
-    return look(buffers, weights, levels, replica, tested)
+    correct = train_score(buffers, weights, replica)
+    binned, score = levels.bins > 1, 0
+    if binned or tested:
+        score = test_score(buffers, weights, replica if binned else 0)
+    return correct * levels.bins + (score // levels.width if binned else 0), score
 
 
 @jit
@@ -79,7 +83,7 @@ def run_rounds(
             level = walkers.level[replica]
             tally.trace[w, turn] = level
             if level >= test_low or everywhere:
-                hits = test_score(buffers, weights[replica])
+                hits = test_score(buffers, weights[replica], 0)
                 tally.tests[level] += 1
                 tally.test_sum[level] += hits
                 if level == highest:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.chains.rounds import look, run_window, test_score
+from volumetry.chains.rounds import run_window, test_score, train_score
 from volumetry.engines.evaluator import commit, evaluate, find_channels, initialise, revert
 from volumetry.engines.layout import (
     Move,
@@ -73,20 +73,15 @@ def draw(system: Classification, seed: np.uint64, stream: int, number: int) -> n
     return weights
 
 
-@look.of(BinaryBuffers)
-def _look(buffers, weights, levels, replica, tested):
+@train_score.of(BinaryBuffers)
+def _train_score(buffers, weights, replica):
     state = state_of(buffers.states, replica)
-    correct = initialise(buffers.plan, state, buffers.move, weights, buffers.scratch)
-    binned, score = levels.bins > 1, 0
-    if binned or tested:
-        state = state_of(buffers.test_states, replica if binned else 0)
-        score = initialise(buffers.test_plan, state, buffers.move, weights, buffers.test_scratch)
-    return correct * levels.bins + (score // levels.width if binned else 0), score
+    return initialise(buffers.plan, state, buffers.move, weights, buffers.scratch)
 
 
 @test_score.of(BinaryBuffers)
-def _test_score(buffers, weights):
-    state = state_of(buffers.test_states, 0)
+def _test_score(buffers, weights, replica):
+    state = state_of(buffers.test_states, replica)
     return initialise(buffers.test_plan, state, buffers.move, weights, buffers.test_scratch)
 
 

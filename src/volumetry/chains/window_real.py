@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.chains.rounds import look, run_window, test_score
-from volumetry.engines import real
+from volumetry.chains.rounds import run_window, test_score, train_score
 from volumetry.engines.real import (
     RealMove,
     RealPlan,
     RealState,
     commit,
+    drawn_weights,
     evaluate,
     initialise,
     make_real_move,
@@ -77,10 +77,7 @@ def _first(states: RealState) -> RealState:
 
 def draw(system: Classification, seed: np.uint64, stream: int, number: int) -> np.ndarray:
     """Weights drawn from the prior: float32 (n_weights,)."""
-    space = system.space
-    weights = np.empty(space.size, np.float32)
-    real.draw_weights(seed, stream, number, space.scale, space.prior == "uniform", weights)
-    return weights
+    return drawn_weights(system.space, seed, stream, number)
 
 
 @inlined
@@ -88,19 +85,14 @@ def _state_of(states, replica):
     return RealState(borrowed(states.sums[replica]), borrowed(states.values[replica]))
 
 
-@look.of(RealBuffers)
-def _look(buffers, weights, levels, replica, tested):
-    correct = initialise(buffers.plan, _state_of(buffers.states, replica), weights)
-    binned, score = levels.bins > 1, 0
-    if binned or tested:
-        state = _state_of(buffers.test_states, replica if binned else 0)
-        score = initialise(buffers.test_plan, state, weights)
-    return correct * levels.bins + (score // levels.width if binned else 0), score
+@train_score.of(RealBuffers)
+def _train_score(buffers, weights, replica):
+    return initialise(buffers.plan, _state_of(buffers.states, replica), weights)
 
 
 @test_score.of(RealBuffers)
-def _test_score(buffers, weights):
-    return initialise(buffers.test_plan, _state_of(buffers.test_states, 0), weights)
+def _test_score(buffers, weights, replica):
+    return initialise(buffers.test_plan, _state_of(buffers.test_states, replica), weights)
 
 
 @run_window.of(RealBuffers)

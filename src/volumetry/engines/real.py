@@ -17,6 +17,7 @@ import numpy as np
 from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import below, log_uniform, words
 from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
+from volumetry.weights.real import RealWeights
 
 _LINEAR, _RELU, _TANH, _LEAKY = range(len(ACTIVATIONS))
 _TWO_PI = 2 * np.pi
@@ -157,6 +158,19 @@ def draw_weights(seed, stream, step, scale, uniform, out):
                 out[at + 1] = np.float32(two * scale[at + 1])
 
 
+def drawn_weights(space: RealWeights, seed: np.uint64, stream: int, step: int) -> np.ndarray:
+    """Weights drawn from the prior: float32 (n_weights,)."""
+    weights = np.empty(space.size, space.dtype)
+    draw_weights(seed, stream, step, space.scale, space.prior == "uniform", weights)
+    return weights
+
+
+@inlined
+def wins(right, other, logit_scale):
+    """Whether the logit of the label exceeds the largest other one by more than a tie."""
+    return right - other > TIE * (abs(right) + abs(other) + logit_scale)
+
+
 @inlined
 def _deviates(a, b, uniform):
     """Two independent deviates from two words: standard normal (Box & Muller 1958,
@@ -294,7 +308,7 @@ def _count_correct(plan, state):
             other[e] = other[e] if is_own or logit < other[e] else logit
     correct = 0
     for e in range(label.size):
-        correct += right[e] - other[e] > TIE * (abs(right[e]) + abs(other[e]) + plan.logit_scale)
+        correct += wins(right[e], other[e], plan.logit_scale)
     return correct
 
 

@@ -26,7 +26,7 @@ def training_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -
     """Of networks trained side by side."""
     batch = min(n, parameters.get("batch_size", n))
     values = math.prod(network.input_shape) + sum(layer.outputs for layer in network.linears)
-    for stage in getattr(network, "stages", ()):
+    for stage in network.stages:
         channels, height, width = stage.shape_in
         values += (9 * channels + stage.channels) * height * width
     return _TORCH + parameters["networks"] * (20 * network.n_weights + 8 * batch * values)

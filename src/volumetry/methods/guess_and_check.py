@@ -11,6 +11,7 @@ so its maps of the examples that every guess meets first are made in advance.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,12 @@ from volumetry.engines.layout import (
     layer_tables,
     sum_dtype,
 )
+from volumetry.engines.real import drawn_weights
 from volumetry.estimate.confidence import LEAST_HITS, clopper_pearson
 from volumetry.kernels.jit import borrowed, inlined, jit
 from volumetry.kernels.philox import fill_words
 from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
 from volumetry.kernels.streams import GUESSES, stream
-from volumetry.methods import guess_real
 from volumetry.methods.guess_real import RealChecker
 from volumetry.methods.result import common_result
 from volumetry.networks import Network
@@ -152,6 +153,7 @@ def _state(guesses: int, hits: list[int]) -> Arrays:
     return {"guesses": np.int64(guesses), "hits": np.array(hits, np.int64)}
 
 
+@singledispatch
 def guessed_weights(network: Network, seed: int, guess: int) -> np.ndarray:
     """Weights of a guess: int8, shape (n_weights,), each -1 or +1.
 
@@ -171,6 +173,11 @@ def guessed_weights(network: Network, seed: int, guess: int) -> np.ndarray:
     return (2 * np.concatenate(parts).astype(np.int8) - 1).astype(np.int8)
 
 
+@guessed_weights.register
+def _(network: RealNetwork, seed: int, guess: int) -> np.ndarray:
+    return drawn_weights(network.space, np.uint64(seed), stream(GUESSES, 0), guess)
+
+
 def _row_widths(network: Network) -> list[tuple[int, int]]:
     """Rows and weights of a row, for each layer."""
     stages = [(stage.channels, 9 * stage.shape_in[0]) for stage in network.stages]
@@ -178,9 +185,7 @@ def _row_widths(network: Network) -> list[tuple[int, int]]:
 
 
 def _test_accuracy(problem: Problem, seed: int, guess: int) -> float:
-    real = isinstance(problem.network, RealNetwork)
-    guessed = guess_real.guessed_weights if real else guessed_weights
-    weights = guessed(problem.network, seed, guess)
+    weights = guessed_weights(problem.network, seed, guess)
     hits = count_correct(problem.network, weights, problem.x_test, problem.y_test)
     return hits / len(problem.y_test)
 

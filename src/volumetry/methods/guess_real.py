@@ -3,40 +3,12 @@
 All weights of a guess are drawn from the prior; it is dropped at its first wrong example.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from volumetry.engines.real import draw_weights, make_real_plan, pass_row
+from volumetry.engines.real import draw_weights, make_real_plan, pass_row, wins
 from volumetry.kernels.jit import borrowed, jit
 from volumetry.kernels.streams import GUESSES, stream
-from volumetry.networks.real import TIE, RealNetwork
-
-
-class _Sheet(NamedTuple):
-    """What guesses are checked against.
-
-    Attributes:
-        layers, label, activation, logit_scale, scale, uniform: as in ``engines.real.RealPlan``.
-        x: float64 (n, inputs): what the first layer sees.
-    """
-
-    layers: np.ndarray
-    label: np.ndarray
-    activation: int
-    logit_scale: float
-    scale: np.ndarray
-    uniform: bool
-    x: np.ndarray
-
-
-def guessed_weights(network: RealNetwork, seed: int, guess: int) -> np.ndarray:
-    """Weights of a guess: float32 (n_weights,)."""
-    space = network.space
-    weights = np.empty(space.size, np.float32)
-    uniform = space.prior == "uniform"
-    draw_weights(np.uint64(seed), stream(GUESSES, 0), guess, space.scale, uniform, weights)
-    return weights
+from volumetry.networks.real import RealNetwork
 
 
 class RealChecker:
@@ -44,16 +16,7 @@ class RealChecker:
 
     def __init__(self, network: RealNetwork, x: np.ndarray, y: np.ndarray):
         """Take examples x (n, *input_shape) with labels y (n,)."""
-        plan = make_real_plan(network, x, y)
-        self._sheet = _Sheet(
-            plan.layers,
-            plan.label,
-            plan.activation,
-            plan.logit_scale,
-            plan.scale,
-            plan.uniform,
-            network.seen(x),
-        )
+        self._plan, self._x = make_real_plan(network, x, y), network.seen(x)
         self._width = max(layer.outputs for layer in network.linears)
         self._size = network.n_weights
 
@@ -61,17 +24,21 @@ class RealChecker:
         """Those of the guesses first..stop - 1 that fit all examples, ascending."""
         weights, values = np.empty(self._size, np.float32), np.empty((3, self._width))
         found = np.empty(stop - first, np.int64)
-        return found[: _check(self._sheet, weights, values, np.uint64(seed), first, stop, found)]
+        room = weights, values, np.uint64(seed)
+        return found[: _check(self._plan, self._x, *room, first, stop, found)]
 
 
 @jit
-def _check(sheet, weights, values, seed, first, stop, found):
-    """List those of the guesses first..stop - 1 that fit in ``found``; returns how many."""
-    count, n = 0, sheet.label.size
+def _check(plan, x, weights, values, seed, first, stop, found):
+    """List those of the guesses first..stop - 1 that fit in ``found``; returns how many.
+
+    ``x``: float64 (n, inputs), the examples one after the other, as the plan has them not.
+    """
+    count, n = 0, plan.label.size
     for guess in range(first, stop):
-        draw_weights(seed, stream(GUESSES, 0), guess, sheet.scale, sheet.uniform, weights)
+        draw_weights(seed, stream(GUESSES, 0), guess, plan.scale, plan.uniform, weights)
         e = 0
-        while e < n and _is_right(sheet, weights, values, e):
+        while e < n and _is_right(plan, x[e], weights, values, plan.label[e]):
             e += 1
         if e == n:
             found[count] = guess
@@ -80,12 +47,12 @@ def _check(sheet, weights, values, seed, first, stop, found):
 
 
 @jit
-def _is_right(sheet, weights, values, e):
+def _is_right(plan, x, weights, values, label):
     """Whether a guess classifies an example correctly; ``values`` is room for three layers."""
-    weights, source = borrowed(weights), borrowed(sheet.x[e])
-    sums, last = borrowed(values[2]), sheet.layers.size - 1
+    weights, source = borrowed(weights), borrowed(x)
+    sums, last = borrowed(values[2]), plan.layers.size - 1
     for layer in range(last + 1):
-        own = sheet.layers[layer]
+        own = plan.layers[layer]
         for unit in range(own.outputs):
             first = own.first_weight + unit * own.fan_in
             total = 0.0
@@ -96,10 +63,10 @@ def _is_right(sheet, weights, values, e):
             sums[unit] = total
         if layer < last:
             target = borrowed(values[layer % 2])
-            pass_row(sums[: own.outputs], target[: own.outputs], sheet.activation)
+            pass_row(sums[: own.outputs], target[: own.outputs], plan.activation)
             source = target
-    right, other = sums[sheet.label[e]], -np.inf
-    for k in range(sheet.layers[last].outputs):
-        if k != sheet.label[e]:
+    right, other = sums[label], -np.inf
+    for k in range(plan.layers[last].outputs):
+        if k != label:
             other = max(other, sums[k])
-    return right - other > TIE * (abs(right) + abs(other) + sheet.logit_scale)
+    return wins(right, other, plan.logit_scale)

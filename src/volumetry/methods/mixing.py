@@ -19,7 +19,7 @@ from volumetry.chains.records import Mixture
 from volumetry.parameters import parameter
 from volumetry.runtime.netcdf import described as over
 from volumetry.systems.system import System
-from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.moves import Kind, Segment, everything
 
 _ANY = 0.05
 """Share of the moves that flip any weights, so that no mixture keeps states apart."""
@@ -70,8 +70,8 @@ class Proposals:
     @classmethod
     def of(cls, system: System, flips: int) -> "Proposals":
         """Those of a system; ``flips``: the most weights that a move changes."""
-        everything = Segment("all", 0, system.space.size)
-        segments = system.segments if len(system.segments) > 1 else (everything,)
+        single = (everything(system.space.size),)
+        segments = system.segments if len(system.segments) > 1 else single
         largest = max(segments, key=lambda segment: segment.size)
         kinds = system.space.kinds(segments, flips)
         of = {

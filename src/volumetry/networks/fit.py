@@ -5,13 +5,15 @@ from typing import Any
 
 from volumetry.errors import NetworkError
 from volumetry.networks.architecture import Network, build_network
-from volumetry.networks.real import RealNetwork, build_real_network
+from volumetry.networks.real import DEFAULTS, RealNetwork, build_real_network
 
 BINARY = "binary"
 """The kind of weights of an architecture that names none."""
 
-_OF_REAL = {"scale": "fan_in", "biases": False, "activation": "relu"}
-"""Keys that only real weights have, and their defaults."""
+
+def weights_of(architecture: Mapping[str, Any]) -> str:
+    """The kind of weights of an architecture: ``BINARY``, or a prior."""
+    return architecture.get("weights", BINARY)
 
 
 def complete(architecture: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,9 +22,9 @@ def complete(architecture: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         NetworkError: a key that binary weights do not have.
     """
-    if architecture.get("weights", BINARY) != BINARY:
-        return {**_OF_REAL, **architecture}
-    for key in _OF_REAL:
+    if weights_of(architecture) != BINARY:
+        return {**DEFAULTS, **architecture}
+    for key in DEFAULTS:
         if key in architecture:
             raise NetworkError(
                 f"{key} = {architecture[key]!r}: binary weights have none; remove it, or set "
@@ -49,7 +51,7 @@ def fit(
     Raises:
         NetworkError: as the functions that build either kind of network.
     """
-    layers, prior = architecture["layers"], architecture.get("weights", BINARY)
+    layers, prior = architecture["layers"], weights_of(architecture)
     if prior == BINARY:
         return build_network(layers, input_shape, n_classes, input_bound)
     return build_real_network(
@@ -58,5 +60,5 @@ def fit(
         n_classes,
         prior=prior,
         input_bound=max(input_bound, 1),
-        **{key: architecture[key] for key in _OF_REAL},
+        **{key: architecture[key] for key in DEFAULTS},
     )

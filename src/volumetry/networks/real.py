@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,9 @@ TIE = 1e-9
 """An example is right if the logit of its label exceeds all others by more than this fraction of
 the two and of ``RealNetwork.logit_scale``. Whatever is closer is a tie and wrong, so that rounding,
 1e-13 or so, decides nothing; where no unit passes anything on, it is all that logits are."""
+
+DEFAULTS: dict[str, Any] = {"scale": "fan_in", "biases": False, "activation": "relu"}
+"""What an architecture with real weights may leave out."""
 
 _LAYER = re.compile(r"linear ([1-9][0-9]{0,8})")
 
@@ -76,6 +80,8 @@ class RealNetwork:
     input_bound: float
     space: RealWeights
 
+    stages = ()  # no convolutions
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The weights of each layer, in order."""
@@ -112,9 +118,9 @@ def build_real_network(
     n_classes: int,
     *,
     prior: str,
-    scale: str | float | Sequence[float] = "fan_in",
-    biases: bool = False,
-    activation: str = "relu",
+    scale: str | float | Sequence[float] = DEFAULTS["scale"],
+    biases: bool = DEFAULTS["biases"],
+    activation: str = DEFAULTS["activation"],
     input_bound: float = 1.0,
 ) -> RealNetwork:
     """Fit a layer list to an input.

@@ -19,7 +19,7 @@ from volumetry import datasets
 from volumetry.datasets import Description
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, parse_layers
-from volumetry.networks.fit import BINARY, complete, fit
+from volumetry.networks.fit import BINARY, complete, fit, weights_of
 from volumetry.networks.real import RealNetwork
 from volumetry.study.grid import Run, grid
 from volumetry.study.registry import METHODS, TRAINED
@@ -212,7 +212,7 @@ def _check_order(path: str, parameters: dict, low: str, high: str) -> None:
 
 def _check_weights(config: dict, architecture: str, sampler: str) -> None:
     """Refuse a sampler that cannot move the weights of an architecture."""
-    weights = config["architectures"][architecture].get("weights", BINARY)
+    weights = weights_of(config["architectures"][architecture])
     if weights != BINARY and not METHODS[sampler].real_weights:
         able = [name for name, method in METHODS.items() if method.real_weights]
         raise ConfigError(

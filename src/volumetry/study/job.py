@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from volumetry.networks.fit import BINARY, fit
+from volumetry.networks.fit import BINARY, fit, weights_of
 from volumetry.parameters import stopping
 from volumetry.runtime import netcdf
 from volumetry.runtime.checkpoint import Checkpoint, digest, watch
@@ -104,8 +104,8 @@ def run_job(
     if cost_path is not None:
         write_cost(cost_path, checkpoint.spent)
     layers = task.architecture["layers"]
-    weights = {key: value for key, value in task.architecture.items() if key != "layers"}
-    if weights.get("weights", BINARY) != BINARY:
+    if weights_of(task.architecture) != BINARY:
+        weights = {key: value for key, value in task.architecture.items() if key != "layers"}
         result.attrs["weights"] = json.dumps(weights)
     return result.assign_attrs(
         title="Volumetry run of one sampler on one training subset",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from volumetry.datasets import SOURCES
 from volumetry.networks.fit import BINARY
-from volumetry.networks.real import ACTIVATIONS
+from volumetry.networks.real import ACTIVATIONS, DEFAULTS
 from volumetry.parameters import parameter
 from volumetry.weights.real import PRIORS
 
@@ -55,6 +55,11 @@ class DatasetEntry:
     )
 
 
+def _of_real(key: str) -> str:
+    """What it means to leave out a key of real weights."""
+    return f"`{str(DEFAULTS[key]).lower()}`, for real weights"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureEntry:
     """An entry of ``architectures``."""
@@ -67,7 +72,7 @@ class ArchitectureEntry:
     )
     weights: str = parameter(
         choices=(BINARY, *PRIORS),
-        otherwise="`binary`",
+        otherwise=f"`{BINARY}`",
         about="What weights are: -1 or +1, all alike, or real numbers with a normal or a uniform "
         "prior; the volume is then the probability under the prior. Real weights take linear "
         "layers.",
@@ -75,19 +80,19 @@ class ArchitectureEntry:
     scale: str | float | list[float] = parameter(
         above=0,
         entry=parameter(above=0, about="Of a layer."),
-        otherwise="`fan_in`, for real weights",
+        otherwise=_of_real("scale"),
         about="Standard deviation of a normal prior, or half the width of a uniform one: "
         "`fan_in` for 1 / sqrt(inputs of the layer), `kaiming` for a variance of 2 / inputs, a "
         "number for all layers, or a list with one for each, the one to the classes included. For "
         "real weights only.",
     )
     biases: bool = parameter(
-        otherwise="`false`, for real weights",
+        otherwise=_of_real("biases"),
         about="Whether units have a bias, with the prior of their layer. For real weights only.",
     )
     activation: str = parameter(
         choices=ACTIVATIONS,
-        otherwise="`relu`, for real weights",
+        otherwise=_of_real("activation"),
         about="What follows every layer but the last. For real weights only.",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from volumetry.parameters import adapted
-from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.moves import Kind, Segment, everything
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class BinaryWeights:
 
     def kinds(self, segments: Sequence[Segment], flips: int) -> tuple[Kind, ...]:
         """Flips of any weights; of the largest segment, by one or several; of others, by one."""
-        everything = Segment("all", 0, self.size)
         largest = max(segments, key=lambda segment: segment.size)
         several = [Kind(largest, flips)] if 1 < flips <= largest.size else []
-        wanted = [Kind(everything, flips), *several, *(Kind(segment, 1) for segment in segments)]
+        wanted = [
+            Kind(everything(self.size), flips),
+            *several,
+            *(Kind(segment, 1) for segment in segments),
+        ]
         return tuple(dict.fromkeys(wanted))
 
     def moves(self, wanted):

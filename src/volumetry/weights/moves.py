@@ -17,6 +17,11 @@ class Segment(NamedTuple):
     size: int
 
 
+def everything(size: int) -> Segment:
+    """All weights of a space of so many."""
+    return Segment("all", 0, size)
+
+
 def consecutive(sizes: Iterable[tuple[str, int]]) -> tuple[Segment, ...]:
     """Segments one after the other, by (name, size)."""
     found, first = [], 0

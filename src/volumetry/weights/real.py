@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from volumetry.parameters import adapted
-from volumetry.weights.moves import Kind, Segment
+from volumetry.weights.moves import Kind, Segment, everything
 
 PRIORS = ("gaussian", "uniform")
 
@@ -88,9 +88,8 @@ class RealWeights:
 
     def kinds(self, segments: Sequence[Segment], flips: int) -> tuple[Kind, ...]:
         """Some incoming weights of any unit, and of those of each segment, by several steps."""
-        everything = Segment("all", 0, self.size)
         by_segment = (Kind(segment, flips, b) for segment in segments for b in _STEPS)
-        return tuple(dict.fromkeys([Kind(everything, flips, 0.5), *by_segment]))
+        return tuple(dict.fromkeys([Kind(everything(self.size), flips, 0.5), *by_segment]))
 
     def moves(self, wanted):
         """``wanted`` moves: any number lets any state be met."""
