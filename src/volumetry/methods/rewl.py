@@ -25,12 +25,14 @@ from volumetry.estimate.criteria import (
     GOAL_FOUND,
     VOLUME_ERROR,
     Criterion,
-    agreement_criteria,
-    drift_criterion,
-    general_criteria,
     verdict,
 )
 from volumetry.estimate.production import GROUPS, Production, Uniform
+from volumetry.estimate.production_criteria import (
+    agreement_criteria,
+    drift_criterion,
+    general_criteria,
+)
 from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
 from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
 from volumetry.methods.flat_histogram.learn import learn
