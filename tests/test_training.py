@@ -136,7 +136,8 @@ def test_the_gradient_goes_straight_through_to_the_latents():
     expected = logit_scale * scale * x.T @ (probability - [[0, 1], [1, 0]]) / 2
 
     parameters = training.GdParameters(logit_scale=logit_scale)
-    direction = training._direction(network, parameters, latents, images[None], y)
+    weights = model.weights_of(network, latents)
+    direction = training._direction(network, parameters, weights, images[None], y)
     np.testing.assert_allclose(direction.numpy()[0], expected.ravel(), rtol=1e-5)
 
 
@@ -189,7 +190,7 @@ def test_sam_takes_the_gradient_at_the_top_of_the_ascent(problem):
     first = model.gradient(network, weights, x, y, 2.0)
     top = weights + 0.7 * first / first.norm(dim=1, keepdim=True)
     expected = model.gradient(network, top, x, y, 2.0)
-    direction = training._direction(network, parameters, latents, x, y)
+    direction = training._direction(network, parameters, weights, x, y)
     torch.testing.assert_close(direction, expected)
     assert not torch.allclose(direction, first)
 

@@ -47,7 +47,8 @@ def multi_histogram(
     def expected(f):
         """Expected samples of each ensemble in each bin, and as fractions of the bin's samples."""
         log_terms = np.log(totals)[:, None] + log_w + f[:, None]
-        fraction = np.exp(log_terms - logsumexp(log_terms, axis=0))
+        fraction = np.exp(log_terms - log_terms.max(axis=0))
+        fraction /= fraction.sum(axis=0)
         return fraction * np.exp(log_total), fraction
 
     share, fraction = expected(f)

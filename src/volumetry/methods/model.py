@@ -57,7 +57,7 @@ def initial_latents(network: Network, rng: np.random.Generator) -> torch.Tensor:
 @singledispatch
 def weights_of(network: Network, latents: torch.Tensor) -> torch.Tensor:
     """The weights of the network: the signs of the latents, with sign(0) = +1."""
-    return torch.where(latents >= 0, 1.0, -1.0)
+    return (latents >= 0).to(latents.dtype).mul_(2).sub_(1)  # several times faster than where()
 
 
 @singledispatch

@@ -226,13 +226,14 @@ def train(
     epoch = 0
     if 0 < checkpoint.state.get("epoch", 0) <= parameters.max_epochs:
         epoch, running, generators = unpack(checkpoint.state, trained, generators, adam)
+    weights = model.weights_of(network, adam.latents)
 
     while running and epoch < parameters.max_epochs:
         epoch += 1
         for batch in _batches(parameters, len(y), generators):
-            adam.step(_direction(network, parameters, adam.latents, x[batch], y[batch]))
+            adam.step(_direction(network, parameters, weights, x[batch], y[batch]))
+            weights = model.weights_of(network, adam.latents)
 
-        weights = model.weights_of(network, adam.latents)
         states = weights.cpu().numpy().astype(problem.space.dtype)
         for kept, state in zip(running, states):
             kept.epochs, kept.last = epoch, state
@@ -264,7 +265,9 @@ def train(
         if not all(unfinished):
             running = list(compress(running, unfinished))
             generators = list(compress(generators, unfinished))
-            adam.keep(torch.tensor(unfinished))
+            keep = torch.tensor(unfinished)
+            adam.keep(keep)
+            weights = weights[keep]
         n_fitted = sum(kept.fitted for kept in trained)
         progress.update(
             epoch, parameters.max_epochs, f"{n_fitted} of {len(trained)} networks fitted so far"
@@ -278,7 +281,7 @@ def train(
 def _direction(
     network: Network,
     parameters: GdParameters,
-    latents: torch.Tensor,
+    weights: torch.Tensor,
     x: torch.Tensor,
     y: torch.Tensor,
 ) -> torch.Tensor:
@@ -286,7 +289,6 @@ def _direction(
 
     For sam it is the gradient at the weights displaced by ``ascend``.
     """
-    weights = model.weights_of(network, latents)
     gradient = model.gradient(network, weights, x, y, parameters.logit_scale)
     if isinstance(parameters, SamParameters):
         weights = weights + model.ascend(gradient, parameters.rho)
