@@ -65,7 +65,9 @@ def read_run(path: str | os.PathLike) -> dict:
             found = file.variables
             run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
             if "log_g" in found and "n_weights" in run:
-                run["_log_p"] = found["log_g"][...] - int(run["n_weights"]) * np.log(2)
+                # The whole space of real weights has measure 1, that of binary ones 2^M.
+                total = 0.0 if "weights" in run else int(run["n_weights"]) * np.log(2)
+                run["_log_p"] = found["log_g"][...] - total
                 run["sum_rule"] = float(logsumexp(run["_log_p"]))
             run |= _extremes(found)
             if "tail_log_volume" in found:
