@@ -27,7 +27,8 @@ from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct
 from volumetry.runtime import device
-from volumetry.systems.classification import Classification, Levels, Problem
+from volumetry.systems.classification import Classification, Problem
+from volumetry.systems.grid import Levels
 from volumetry.weights.moves import Kind, Segment
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -138,10 +138,10 @@ def test_perfect_histograms_give_the_density_of_states():
     counts = np.zeros((4, 6), int)
     counts[:, 3], counts[0, 5] = 2, 2
     way = Way(a, beta, np.tile(log_z, (4, 1)), log_z, visits.sum(axis=1))
-    found = Populations([way], a == 10, counts)
+    found = Populations([way], a == 10, counts, mean_score=lambda shares: shares @ np.arange(6) / 5)
     assert np.allclose(found.log_p, log_p)
     assert found.log_volume == pytest.approx(log_p[-1]) and found.log_volume_stderr < 1e-9
-    assert found.accuracy == pytest.approx((3 * 0.6 + 0.8) / 4)
+    assert found.score == pytest.approx((3 * 0.6 + 0.8) / 4)
     assert found.by_shape < 1e-9 and np.isnan(found.outlier)
 
 
@@ -151,9 +151,10 @@ def test_populations_are_averaged_by_volume():
     visits[1, 0] = [7, 1]
     counts = np.array([[0, 4], [4, 0]])
     share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
-    found = Populations([Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)], a == 1, counts)
+    way = Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)
+    found = Populations([way], a == 1, counts, mean_score=lambda shares: shares[1])
     assert found.log_p[1] == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
-    assert found.accuracy == pytest.approx(0.5 / (0.5 + 0.125))
+    assert found.score == pytest.approx(0.5 / (0.5 + 0.125))
     variance = np.log(4) ** 2 / 2
     assert found.log_volume == pytest.approx(np.log(1 / 4) + variance / 2)
     assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 2 + variance**2 / 2))

@@ -29,7 +29,7 @@ from volumetry.chains.records import (
 )
 from volumetry.chains.rounds import observe, relax_members, run_rounds
 from volumetry.kernels.streams import DRAWS, MEMBERS, stream
-from volumetry.systems.classification import Classification
+from volumetry.systems.system import System
 from volumetry.weights.binary import BinaryWeights
 from volumetry.weights.real import RealWeights
 
@@ -46,18 +46,14 @@ class CpuChains:
     """``Chains`` in numba kernels."""
 
     def __init__(
-        self, system: Classification, flips: int, sets: int, seed: int, pool: Executor | None = None
+        self, system: System, flips: int, sets: int, seed: int, pool: Executor | None = None
     ) -> None:
         """Lay out the examples; arguments as for ``open_chains``."""
-        problem = system.problem
         self.system, self.sets = system, sets
         self._flips, self._seed = flips, np.uint64(seed)
         self._map = pool.map if pool else map
         self._here = _OF_SPACE[type(system.space)]
-        self._plans = (
-            self._here.plan_of(system, problem.x_train, problem.y_train),
-            self._here.plan_of(system, problem.x_test, problem.y_test),
-        )
+        self._plans = self._here.plans_of(system)
         self._buffers: list = []
         self._spare: list = []
         self._weights = np.empty((sets, 0, system.space.size), system.space.dtype)

@@ -4,12 +4,12 @@ from concurrent.futures import Executor
 
 from volumetry.chains.contract import Chains
 from volumetry.chains.cpu import CpuChains
-from volumetry.systems.classification import Classification
+from volumetry.systems.system import System
 from volumetry.weights.binary import BinaryWeights
 
 
 def open_chains(
-    system: Classification,
+    system: System,
     flips: int,
     sets: int,
     seed: int,

@@ -44,9 +44,10 @@ class BinaryBuffers(NamedTuple):
     test_scratch: Scratch
 
 
-def plan_of(system: Classification, x: np.ndarray, y: np.ndarray) -> Plan:
-    """Examples of a system, laid out."""
-    return make_plan(system.problem.network, x, y)
+def plans_of(system: Classification) -> tuple[Plan, Plan]:
+    """The examples of training and test set, laid out."""
+    p = system.problem
+    return make_plan(p.network, p.x_train, p.y_train), make_plan(p.network, p.x_test, p.y_test)
 
 
 def make_buffers(

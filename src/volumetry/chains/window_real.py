@@ -19,18 +19,24 @@ from volumetry.engines.real import (
     propose,
     put,
 )
+from volumetry.engines.sensing import SensingPlan, make_sensing_plan
 from volumetry.kernels.jit import borrowed, inlined
 from volumetry.kernels.philox import log_uniform
 from volumetry.kernels.streams import KINDS, MOVES, stream
 from volumetry.systems.classification import Classification
+from volumetry.systems.sensing import Sensing
 from volumetry.weights.flips import draw_kind
 
 REFRESH = 10_000
 """Moves of a window after which all values are computed anew: rounding adds up to 1e-12 by then."""
 
 
+Measured = RealPlan | SensingPlan
+"""What kernels know of that which weights are measured on."""
+
+
 class RealBuffers(NamedTuple):
-    """Room for the evaluations of one walker set, and the examples they are made on.
+    """Room for the evaluations of one walker set, and what they are made on.
 
     Attributes:
         plan, states: the training set; states lead with the replica.
@@ -40,26 +46,35 @@ class RealBuffers(NamedTuple):
             more than one bin, else of one.
     """
 
-    plan: RealPlan
+    plan: Measured
     states: RealState
     move: RealMove
     scratch: RealState
-    test_plan: RealPlan
+    test_plan: Measured
     test_states: RealState
     test_scratch: RealState
 
 
-def plan_of(system: Classification, x: np.ndarray, y: np.ndarray) -> RealPlan:
-    """Examples of a system, laid out."""
-    return make_real_plan(system.problem.network, x, y)
+def plans_of(system: Classification | Sensing) -> tuple[Measured, Measured]:
+    """What a level and a test score are measured on, laid out."""
+    p = system.problem
+    if isinstance(system, Sensing):
+        return (
+            make_sensing_plan(p.network, p.matrices, p.values, system.edges, p.norm),
+            make_sensing_plan(p.network, p.basis, p.basis_values, system.score_edges, p.norm),
+        )
+    return (
+        make_real_plan(p.network, p.x_train, p.y_train),
+        make_real_plan(p.network, p.x_test, p.y_test),
+    )
 
 
 def make_buffers(
-    system: Classification, plan: RealPlan, test_plan: RealPlan, replicas: int, most: int
+    system: Classification | Sensing, plan: Measured, test_plan: Measured, replicas: int, most: int
 ) -> RealBuffers:
     """Room for ``replicas`` walkers on the examples of ``plan``, and of ``test_plan`` if binned."""
     network, binned = system.problem.network, system.levels.bins > 1
-    n, n_test = len(plan.label), len(test_plan.label)
+    n, n_test = plan.x.shape[1], test_plan.x.shape[1]
     return RealBuffers(
         plan,
         make_real_state(network, n, replicas),
@@ -75,7 +90,7 @@ def _first(states: RealState) -> RealState:
     return RealState(*(values[0] for values in states))
 
 
-def draw(system: Classification, seed: np.uint64, stream: int, number: int) -> np.ndarray:
+def draw(system: Classification | Sensing, seed: np.uint64, stream: int, number: int) -> np.ndarray:
     """Weights drawn from the prior: float32 (n_weights,)."""
     return drawn_weights(system.space, seed, stream, number)
 

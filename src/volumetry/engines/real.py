@@ -1,6 +1,8 @@
 """Incremental evaluation of networks with real weights: what a few new incoming weights of one unit
 change, and nothing else.
 
+What outputs count, each class of plans says for itself (``judge``): here, examples that are right.
+
 A move gives some incoming weights of a unit new values. Its pre-activation changes by their
 differences times the inputs; each unit of the next layer by one weight times the change of what the
 unit passes on; layers after that are computed in full. All values are float64 and are updated by
@@ -14,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.kernels.jit import borrowed, inlined, jit
+from volumetry.kernels.jit import borrowed, by_record, inlined, jit
 from volumetry.kernels.philox import below, log_uniform, words
 from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
 from volumetry.weights.real import RealWeights
@@ -90,20 +92,23 @@ class RealMove(NamedTuple):
 
 def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPlan:
     """Lay out examples: x (n, *input_shape), labels y (n,)."""
-    rows = network.seen(x).T
+    laid = laid_out(network, network.seen(x))
+    return RealPlan(label=np.asarray(y, np.int64), logit_scale=network.logit_scale, **laid)
+
+
+def laid_out(network: RealNetwork, x: np.ndarray) -> dict:
+    """What all plans have: a network, and what its first layer sees, float64 (n, inputs)."""
     layers, units = [], 0
     for layer, segment in zip(network.linears, network.segments):
         layers.append((layer.inputs, layer.fan_in, layer.outputs, segment.first, units))
         units += layer.outputs
-    return RealPlan(
-        np.array(layers, _LAYER),
-        np.ascontiguousarray(np.vstack([rows, np.ones((1, len(x)))])),
-        np.asarray(y, np.int64),
-        ACTIVATIONS.index(network.activation),
-        network.logit_scale,
-        network.space.scale,
-        network.space.prior == "uniform",
-    )
+    return {
+        "layers": np.array(layers, _LAYER),
+        "x": np.ascontiguousarray(np.vstack([x.T, np.ones((1, len(x)))])),
+        "activation": ACTIVATIONS.index(network.activation),
+        "scale": network.space.scale,
+        "uniform": network.space.prior == "uniform",
+    }
 
 
 def make_real_state(network: RealNetwork, n: int, count: int | None = None) -> RealState:
@@ -228,13 +233,18 @@ def propose(plan, weights, kind, far, seed, stream, step, move):
     return spare
 
 
+@by_record
+def judge(plan, state):
+    """What the outputs of a network count, from its values: an integer from 0."""
+
+
 @inlined
 def evaluate(plan, state, move, weights, scratch):
-    """Number of examples that are right after a move; new values go to ``scratch``."""
+    """What a network counts after a move; new values go to ``scratch``."""
     layer, unit, start, count = move.place[0], move.place[1], move.place[2], move.place[3]
     own = plan.layers[layer]
     row = own.first_row + unit
-    n = plan.label.size
+    n = plan.x.shape[1]
     first = own.first_weight + unit * own.fan_in
     sums, new_sums = borrowed(state.sums), borrowed(scratch.sums)
     new = borrowed(new_sums[row])
@@ -265,7 +275,7 @@ def evaluate(plan, state, move, weights, scratch):
         _pass_on(plan, scratch, layer + 1)
         for later in range(layer + 2, plan.layers.size):
             _in_full(plan, scratch, weights, later)
-    return _count_correct(plan, scratch)
+    return judge(plan, scratch)
 
 
 @inlined
@@ -287,12 +297,12 @@ def _in_full(plan, state, weights, layer):
         for number in range(own.fan_in):
             weight = np.float64(weights[own.first_weight + v * own.fan_in + number])
             source = _incoming(plan, state, layer, number)
-            for e in range(plan.label.size):
+            for e in range(plan.x.shape[1]):
                 target[e] += weight * source[e]
     _pass_on(plan, state, layer)
 
 
-@inlined
+@judge.of(RealPlan)
 def _count_correct(plan, state):
     # Class by class, for vectors of examples. The last layer passes nothing on: two of its rows
     # have room for the logit of the label and for the largest of the others.
@@ -338,7 +348,7 @@ def commit(plan, state, move, scratch):
 
 @jit
 def initialise(plan, state, weights):
-    """Compute all values of a network from its weights; returns the number of examples right."""
+    """Compute all values of a network from its weights; returns what it counts."""
     for layer in range(plan.layers.size):
         _in_full(plan, state, weights, layer)
-    return _count_correct(plan, state)
+    return judge(plan, state)

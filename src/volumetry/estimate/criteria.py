@@ -66,6 +66,12 @@ ACCURACY_ERROR = Rule(
     "`accuracy_error`",
     known=True,
 )
+LOSS_ERROR = Rule(
+    "standard error of the interpolators' generalisation loss, relative (matrix sensing)",
+    "standard error of the generalisation loss {value:.3g} of it, wanted {limit:.3g}",
+    "`accuracy_error`",
+    known=True,
+)
 TAIL_ERROR = Rule(
     "standard error of each tail volume (`joint`)",
     "standard error of a tail volume {value:.3g} nats, wanted {limit:.3g}",
@@ -129,6 +135,13 @@ SAMPLERS_AGREE = Rule(
 GOAL_FOUND = Rule(
     "weights with A = n (`rewl`)",
     "no weight setting with A = n = {limit:.0f} was found, the highest A met is {value:.0f}",
+    "found",
+    at_least=True,
+)
+LOSS_REACHED = Rule(
+    "weights with a training loss below `epsilon` (matrix sensing)",
+    "no weight setting with a training loss below epsilon was found, {value:.0f} of {limit:.0f} "
+    "bins on the way to it were met",
     "found",
     at_least=True,
 )
@@ -217,8 +230,10 @@ NETWORKS_REACHED = Rule(
 
 RULES = (
     GOAL_FOUND,
+    LOSS_REACHED,
     VOLUME_ERROR,
     ACCURACY_ERROR,
+    LOSS_ERROR,
     TAIL_ERROR,
     DRIFT,
     EXCHANGE,

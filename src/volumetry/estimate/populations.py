@@ -1,6 +1,6 @@
 """What annealed populations say, and how well they know it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -65,22 +65,24 @@ class Populations:
         goal: np.ndarray,
         test_counts: np.ndarray | None = None,
         independent: np.ndarray | None = None,
+        mean_score: Callable[[np.ndarray], float] | None = None,
     ):
         """Estimate everything.
 
         Args:
             goal: bool (levels,): whose probability is the volume.
             test_counts: (P, N + 1): how often a member at the goal had each test score; without
-                them, no accuracy is known.
+                them, no mean score is known.
             independent: (P,): members that each population is worth; without them, the spread
                 between populations alone tells the error of ln V.
+            mean_score: what fractions of each score, (N + 1,), make on average; needed with them.
         """
         self.ways = ways
         with np.errstate(divide="ignore"):
             share = np.log(sum(way.share for way in ways))
         self.each = share - np.logaddexp.reduce([way.expected() for way in ways])
         self.log_p = log_mean(self.each)
-        self._goal, self._test_counts = goal, test_counts
+        self._goal, self._test_counts, self._mean = goal, test_counts, mean_score
         few = 0.0 if independent is None else float(np.mean(1 / independent))
         self._least_variance = few if few > 1 / _FEW else 0.0
 
@@ -100,9 +102,9 @@ class Populations:
         return _weighted(self.log_volumes, self._test_counts)
 
     @cached_property
-    def accuracy(self) -> float:
-        """Mean test accuracy at the goal."""
-        return _mean(self.score_shares)
+    def score(self) -> float:
+        """Mean score at the goal."""
+        return self._mean(self.score_shares)
 
     @cached_property
     def log_p_stderr(self) -> np.ndarray:
@@ -121,10 +123,10 @@ class Populations:
         return float(log_normal_mean_stderr(self.log_volumes, self._least_variance))
 
     @cached_property
-    def accuracy_stderr(self) -> float:
-        """Delete-one-population error of ``accuracy``."""
+    def score_stderr(self) -> float:
+        """Delete-one-population error of ``score``."""
         kept = zip(_without_one(self.log_volumes), _without_one(self._test_counts))
-        return float(_jackknife([_mean(_weighted(*part)) for part in kept]))
+        return float(_jackknife([self._mean(_weighted(*part)) for part in kept]))
 
     @cached_property
     def by_shape(self) -> float:
@@ -231,11 +233,6 @@ def _weighted(log_volumes: np.ndarray, test_counts: np.ndarray) -> np.ndarray:
         return np.full(test_counts.shape[1], np.nan)
     weight = np.exp(log_volumes[tested] - log_volumes[tested].max())
     return (weight / weight.sum() / tests[tested]) @ test_counts[tested]
-
-
-def _mean(shares: np.ndarray) -> float:
-    """Mean accuracy from the fractions of each score."""
-    return float(shares @ np.arange(len(shares)) / (len(shares) - 1))
 
 
 def effective_families(family: np.ndarray) -> float:

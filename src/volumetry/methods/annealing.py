@@ -28,7 +28,7 @@ from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.setting import LARGEST_BETA, Setting
 from volumetry.parameters import parameter
 from volumetry.runtime.progress import Progress
-from volumetry.systems.classification import Classification
+from volumetry.systems.system import System
 
 FIRST_MEMBER = 64
 """Number of the first member of the first anneal: those of others, who are few, come before."""
@@ -268,7 +268,7 @@ def lags(anneals: Sequence[Anneal]) -> np.ndarray:
     return np.concatenate([each.lag for each in anneals])
 
 
-def lineages(system: Classification, anneals: Sequence[Anneal]) -> np.ndarray:
+def lineages(system: System, anneals: Sequence[Anneal]) -> np.ndarray:
     """Effective lineages by population and layer: (P, layers)."""
     means = np.concatenate([each.means for each in anneals])
     squares = np.concatenate([each.squares for each in anneals])

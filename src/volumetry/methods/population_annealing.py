@@ -16,6 +16,8 @@ from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
     LINEAGES,
+    LOSS_ERROR,
+    LOSS_REACHED,
     NO_LAG,
     NOTHING_MISSED,
     ONE_KIND,
@@ -43,12 +45,14 @@ from volumetry.methods.annealing import (
 )
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.precision import nats_wanted, wanted_ln_v_error
-from volumetry.methods.result import common_result
+from volumetry.methods.result import common_result, scored
 from volumetry.methods.setting import Setting
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
-from volumetry.systems.classification import Classification, Problem
+from volumetry.systems.classification import Problem
+from volumetry.systems.sensing import SensingProblem
+from volumetry.systems.system import System
 
 ANNEALS_IN_VAIN = 2
 """After so many, what anneals did not find they will not find, nor will they differ less."""
@@ -70,7 +74,7 @@ class Parameters(AnnealParameters):
 
 
 def run(
-    problem: Problem,
+    problem: Problem | SensingProblem,
     parameters: Parameters,
     seed: int,
     *,
@@ -87,11 +91,11 @@ def run(
         checkpoint: of an earlier process; the result does not depend on it either.
 
     Returns:
-        The common scalars and, over ``A`` (0..n): ``log_g`` and its error; over ``rung``: the
-        temperatures; over ``population``: its ln V, families and, by ``layer``, lineages; over
-        ``state``: weights of members at A = n.
+        The common scalars and, over ``A`` (0..n) or bins of a loss: ``log_g`` and its error; over
+        ``rung``: the temperatures; over ``population``: its ln V, families and, by ``layer``,
+        lineages; over ``state``: weights of members at the goal.
     """
-    system = Classification.over_correct(problem)
+    system = problem.system
     anneals: list[Anneal] = []
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
@@ -124,24 +128,25 @@ def run(
     return _result(system, setting.chains.moves, anneals, behind, found, guided, criteria)
 
 
-def _estimate(system: Classification, anneals: list[Anneal], behind: np.ndarray) -> Populations:
+def _estimate(system: System, anneals: list[Anneal], behind: np.ndarray) -> Populations:
     tests = np.concatenate([each.test_counts for each in anneals])
-    return Populations([way(anneals)], system.grid.goal, tests, behind.min(axis=1))
+    independent = behind.min(axis=1)
+    return Populations([way(anneals)], system.grid.goal, tests, independent, system.mean_score)
 
 
 def _judge(
     parameters: Parameters,
-    system: Classification,
+    system: System,
     anneals: list[Anneal],
     behind: np.ndarray,
     found: Populations,
     guided: np.ndarray,
 ) -> list[Criterion]:
     """What a run has to show to count as converged."""
-    n = system.grid.size - 1
     reached = np.flatnonzero(np.isfinite(found.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, found.log_p[reached])
-    goal = GOAL_FOUND.judge(reached, n)
+    losses = system.score_name == "test_loss"
+    goal = (LOSS_REACHED if losses else GOAL_FOUND).judge(reached, system.grid.size - 1)
     if not goal.met:
         return [goal]
     lineages_there_are = behind.sum(axis=0)
@@ -157,14 +162,16 @@ def _judge(
         SPREAD.judge(found.by_shape),
         NO_LAG.judge(lag_p_value(late_by, found.log_volume_stderr), lag=late_by.mean()),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
-        ACCURACY_ERROR.judge(found.accuracy_stderr, parameters.accuracy_error),
+        LOSS_ERROR.judge(found.score_stderr / found.score, parameters.accuracy_error)
+        if losses
+        else ACCURACY_ERROR.judge(found.score_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
         LINEAGES.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
     ]
 
 
 def _result(
-    system: Classification,
+    system: System,
     moves: int,
     anneals: list[Anneal],
     behind: np.ndarray,
@@ -172,12 +179,9 @@ def _result(
     guided: np.ndarray,
     criteria: list[Criterion],
 ) -> xr.Dataset:
-    n = system.grid.size - 1
-    reached = criteria[0].met
+    reached, axis, score_axis = criteria[0].met, system.axis, system.score_axis
     result = common_result(
-        test_accuracy=found.accuracy,
-        test_accuracy_stderr=found.accuracy_stderr,
-        test_accuracy_df=len(found.log_volumes) - 1,
+        **scored(system.score_name, found.score, found.score_stderr, len(found.log_volumes) - 1),
         log_volume=found.log_volume if reached else np.nan,
         log_volume_stderr=found.log_volume_stderr if reached else np.nan,
         log_volume_df=len(found.log_volumes) - 1,
@@ -192,17 +196,17 @@ def _result(
     kept = fits[:: max(1, len(fits) // _MOST_STATES)][:_MOST_STATES]
     log_p, log_p_stderr = log_normal_mean(found.each), log_normal_mean_stderr(found.each)
     return result.assign_coords(
-        A=over("A", np.arange(n + 1), "training examples classified correctly"),
-        layer=over("layer", [s.name for s in system.segments], "layer whose weights are meant"),
-        test_correct=over(
-            "test_correct",
-            np.arange(system.largest_score + 1),
-            "test examples classified correctly",
-        ),
+        {
+            axis.name: over(*axis),
+            "layer": over(
+                "layer", [s.name for s in system.segments], "layer whose weights are meant"
+            ),
+            score_axis.name: over(*score_axis),
+        }
     ).assign(
-        log_g=over("A", log_p + system.space.log_total, "ln density of states", "nat"),
+        log_g=over(axis.name, log_p + system.space.log_total, "ln density of states", "nat"),
         log_g_stderr=over(
-            "A",
+            axis.name,
             np.where(np.isfinite(log_p), log_p_stderr, np.nan),
             "standard error of log_g",
             "nat",
@@ -222,9 +226,11 @@ def _result(
         families=over("population", families(anneals), "effective families among the members"),
         lineages=over(("population", "layer"), behind, "effective lineages of the weights"),
         score_shares=over(
-            "test_correct", found.score_shares, "fraction of the interpolators with that score"
+            score_axis.name, found.score_shares, "fraction of the interpolators with that score"
         ),
-        state_correct=over("state", system.grid.coordinate[level[kept]], "A of the state"),
+        state_correct=over(
+            "state", system.grid.coordinate[level[kept]], f"{axis.name} of the state"
+        ),
         state_weights=over(
             ("state", "byte"), codes[kept], f"weights of the state, {system.space.encoding}"
         ),

@@ -24,6 +24,18 @@ COMMON = {
 }
 """What every sampler reports: long_name and units."""
 
+OF_LOSS = {
+    "test_loss": ("mean generalisation loss where the training loss is below epsilon", "1"),
+    "test_loss_stderr": ("standard error of the generalisation loss", "1"),
+    "test_loss_df": ("degrees of freedom of test_loss_stderr", "1"),
+}
+"""What those report, too, whose system has a loss instead of an accuracy."""
+
+
+def scored(name: str, mean: float, stderr: float, df: float) -> dict[str, float]:
+    """A mean test score for ``common_result``, ``test_accuracy`` or ``test_loss``."""
+    return {name: mean, f"{name}_stderr": stderr, f"{name}_df": df}
+
 
 def common_result(
     *,
@@ -34,6 +46,9 @@ def common_result(
     log_volume_stderr: float = np.nan,
     log_volume_df: float = np.inf,
     log_volume_upper: float = np.nan,
+    test_loss: float | None = None,
+    test_loss_stderr: float = np.nan,
+    test_loss_df: float = np.inf,
     converged: bool,
     verdict: str,
     moves: int = 0,
@@ -50,6 +65,8 @@ def common_result(
             infinite for one that is known by theory.
         log_volume_upper: nats; upper end of the two-sided interval, finite only for a censored
             measurement (no hit).
+        test_loss, test_loss_stderr, test_loss_df: of systems that have a loss instead of an
+            accuracy.
         converged: whether the documented criteria of the sampler were met.
         verdict: one sentence: why it counts as converged, or why not.
         moves, guesses, epochs: cost, counts.
@@ -71,5 +88,8 @@ def common_result(
         "guesses": np.int64(guesses),
         "epochs": np.int64(epochs),
     }
-    variables = {name: described((), value, *COMMON[name]) for name, value in values.items()}
+    if test_loss is not None:
+        values |= scored("test_loss", *map(np.float64, (test_loss, test_loss_stderr, test_loss_df)))
+    about = COMMON | OF_LOSS
+    variables = {name: described((), value, *about[name]) for name, value in values.items()}
     return xr.Dataset(variables, attrs={"verdict": verdict})

@@ -12,8 +12,8 @@ from volumetry.chains.recorded import RecordedChains
 from volumetry.chains.records import Mixture, Windows
 from volumetry.methods.mixing import Proposals
 from volumetry.runtime.checkpoint import Checkpoint
-from volumetry.systems.classification import Classification
 from volumetry.systems.grid import Grid
+from volumetry.systems.system import System
 
 LARGEST_BETA = 40.0
 """Where an anneal ends at the latest."""
@@ -66,7 +66,7 @@ class Setting:
     def open(
         cls,
         name: str,
-        system: Classification,
+        system: System,
         parameters,
         sets: int,
         seed: int,

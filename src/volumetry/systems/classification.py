@@ -5,7 +5,6 @@ N test examples that are correct, and their number is the test score.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from volumetry.engines.work import move_work
 from volumetry.networks import Network
 from volumetry.networks.forward import count_correct
 from volumetry.networks.real import RealNetwork
-from volumetry.systems.grid import Grid
+from volumetry.systems.grid import Axis, Grid, Levels
 from volumetry.weights.moves import Kind, Segment
 from volumetry.weights.space import WeightSpace
 
@@ -44,19 +43,15 @@ class Problem:
         """The space of the network's weights."""
         return self.network.space
 
+    @property
+    def n_test(self) -> int:
+        """N, the number of test examples."""
+        return len(self.y_test)
 
-class Levels(NamedTuple):
-    """How A and the test score make a level, for kernels.
-
-    level = A * bins + (test score) // width; with one bin, the test set is not looked at.
-
-    Attributes:
-        bins: bins of the test score.
-        width: test scores of a bin.
-    """
-
-    bins: int
-    width: int
+    @property
+    def system(self) -> "Classification":
+        """Levels of A."""
+        return Classification.over_correct(self)
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,8 @@ class Classification:
     problem: Problem
     levels: Levels
     grid: Grid
+
+    score_name = "test_accuracy"
 
     @classmethod
     def over_correct(cls, problem: Problem) -> "Classification":
@@ -113,6 +110,22 @@ class Classification:
     def largest_score(self) -> int:
         """N, the number of test examples."""
         return len(self.problem.y_test)
+
+    @property
+    def axis(self) -> Axis:
+        """What the coordinate is."""
+        values = np.arange(self.grid.n_coordinates)
+        return Axis("A", values, "training examples classified correctly")
+
+    @property
+    def score_axis(self) -> Axis:
+        """What a test score is."""
+        values = np.arange(self.largest_score + 1)
+        return Axis("test_correct", values, "test examples classified correctly")
+
+    def mean_score(self, shares: np.ndarray) -> float:
+        """Mean test accuracy, from the fraction of each test score: (N + 1,)."""
+        return float(shares @ np.arange(len(shares)) / (len(shares) - 1))
 
     @property
     def tests_every(self) -> int:

@@ -2,8 +2,38 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Axis(NamedTuple):
+    """What numbers along an axis are.
+
+    Attributes:
+        name: of the axis.
+        values: (its length,).
+        about: long name of the values.
+    """
+
+    name: str
+    values: np.ndarray
+    about: str
+
+
+class Levels(NamedTuple):
+    """How a coordinate and the test score make a level, for kernels.
+
+    level = coordinate * bins + (test score) // width; with one bin, the test score is not looked
+    at.
+
+    Attributes:
+        bins: bins of the test score.
+        width: test scores of a bin.
+    """
+
+    bins: int
+    width: int
 
 
 @dataclass(frozen=True)

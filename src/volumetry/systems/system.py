@@ -1,10 +1,10 @@
 """What a system has to offer: all that the samplers know of what they measure."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from volumetry.systems.grid import Grid
+from volumetry.systems.grid import Axis, Grid, Levels
 from volumetry.weights.moves import Kind, Segment
 from volumetry.weights.space import WeightSpace
 
@@ -13,14 +13,48 @@ class System(Protocol):
     """What is observed of weights.
 
     Attributes:
-        space: where the weights live.
+        levels: how a coordinate and a test score make a level.
         grid: the levels, and which of them are the goal.
-        largest_score: what a perfect test score counts; scores are whole numbers from 0.
+        score_name: what results call the mean of the test scores.
+        tests_every: rounds between tests of all walkers such that tests do not cost most of the
+            time; odd.
     """
 
-    space: WeightSpace
+    levels: Levels
     grid: Grid
-    largest_score: int
+    score_name: str
+
+    @property
+    def problem(self) -> Any:
+        """What is measured, a network among it."""
+        ...
+
+    @property
+    def space(self) -> WeightSpace:
+        """Where the weights live."""
+        ...
+
+    @property
+    def largest_score(self) -> int:
+        """What a perfect test score counts; scores are whole numbers from 0."""
+        ...
+
+    @property
+    def tests_every(self) -> int: ...
+
+    @property
+    def axis(self) -> Axis:
+        """What the coordinate is."""
+        ...
+
+    @property
+    def score_axis(self) -> Axis:
+        """What a test score is."""
+        ...
+
+    def mean_score(self, shares: np.ndarray) -> float:
+        """Mean of what the scores stand for, from the fraction of each: (largest_score + 1,)."""
+        ...
 
     @property
     def segments(self) -> tuple[Segment, ...]:
