@@ -28,14 +28,16 @@ from volumetry.kernels.philox import fill_words
 from volumetry.kernels.simd import LANES, item, maximum, splat, store, where_bit
 from volumetry.kernels.streams import GUESSES, stream
 from volumetry.methods.guess_real import RealChecker
-from volumetry.methods.result import common_result
+from volumetry.methods.guess_sensing import SensingChecker
+from volumetry.methods.result import common_result, scored
 from volumetry.networks import Network
-from volumetry.networks.forward import count_correct, pool_inputs
+from volumetry.networks.forward import pool_inputs
 from volumetry.networks.real import RealNetwork
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Arrays, Checkpoint
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
+from volumetry.systems.sensing import SensingProblem
 
 _CHUNK = 4096
 _MAPPED = 8  # examples whose maps are made in advance; few guesses get further
@@ -59,7 +61,7 @@ class Parameters:
 
 
 def run(
-    problem: Problem,
+    problem: Problem | SensingProblem,
     parameters: Parameters,
     seed: int,
     *,
@@ -75,14 +77,15 @@ def run(
         checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
-        The common scalars; ``hits``; and over ``hit`` the test accuracy of each fit.
+        The common scalars; ``hits``; and over ``hit`` the test accuracy, or loss, of each fit.
         ``log_volume`` is ln(hits / guesses), its error that of a binomial fraction, and converged
         from ``LEAST_HITS`` hits on. Without a hit the volume is censored: ``log_volume_upper`` is
         the upper end of its Clopper-Pearson interval, about ln(3.69 / guesses).
         ``stopped_at_hit`` says which of the two ended the search.
     """
     guesses, hits = search(problem, parameters, seed, threads, checkpoint)
-    accuracy = np.array([_test_accuracy(problem, seed, guess) for guess in hits])
+    network, name = problem.network, problem.system.score_name
+    scores = np.array([problem.score(guessed_weights(network, seed, guess)) for guess in hits])
     count = len(hits)
     verdict = f"{count} hit{'s' * (count != 1)} in {guesses} guesses"
     if count == 0:
@@ -90,9 +93,12 @@ def run(
     elif count < LEAST_HITS:
         verdict = f"not converged: {verdict}, fewer than the {LEAST_HITS} that a log-volume takes"
     result = common_result(
-        test_accuracy=accuracy.mean() if count else np.nan,
-        test_accuracy_stderr=accuracy.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan,
-        test_accuracy_df=count - 1,
+        **scored(
+            name,
+            scores.mean() if count else np.nan,
+            scores.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan,
+            count - 1,
+        ),
         log_volume=np.log(count / guesses) if count else np.nan,
         log_volume_stderr=np.sqrt((1 - count / guesses) / count) if count else np.nan,
         log_volume_upper=np.nan if count else np.log(clopper_pearson(0, guesses)[1]),
@@ -104,24 +110,27 @@ def run(
     about = "1 if the search ended with the last hit wanted, 0 with its budget of guesses"
     ended = np.int8(count == parameters.hits)
     result["stopped_at_hit"] = ((), ended, {"long_name": about, "units": "1"})
-    result["hit_test_accuracy"] = (
+    result[f"hit_{name}"] = (
         "hit",
-        accuracy,
-        {"long_name": "test accuracy of each fit", "units": "1"},
+        scores,
+        {"long_name": f"{name.replace('_', ' ')} of each fit", "units": "1"},
     )
     return result
 
 
 def search(
-    problem: Problem,
+    problem: Problem | SensingProblem,
     parameters: Parameters,
     seed: int,
     threads: int = 1,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[int, list[int]]:
     """The search of ``run``: how many guesses were made, and which of them fit, ascending."""
-    kind = RealChecker if isinstance(problem.network, RealNetwork) else Checker
-    checker = kind(problem.network, problem.x_train, problem.y_train)
+    if isinstance(problem, SensingProblem):
+        checker = SensingChecker(problem)
+    else:
+        kind = RealChecker if isinstance(problem.network, RealNetwork) else Checker
+        checker = kind(problem.network, problem.x_train, problem.y_train)
 
     def check(first):
         return checker.check(seed, first, min(first + _CHUNK, parameters.max_guesses))
@@ -182,12 +191,6 @@ def _row_widths(network: Network) -> list[tuple[int, int]]:
     """Rows and weights of a row, for each layer."""
     stages = [(stage.channels, 9 * stage.shape_in[0]) for stage in network.stages]
     return stages + [(layer.inputs, layer.outputs) for layer in network.linears]
-
-
-def _test_accuracy(problem: Problem, seed: int, guess: int) -> float:
-    weights = guessed_weights(problem.network, seed, guess)
-    hits = count_correct(problem.network, weights, problem.x_test, problem.y_test)
-    return hits / len(problem.y_test)
 
 
 class _Sheet(NamedTuple):

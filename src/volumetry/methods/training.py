@@ -338,8 +338,7 @@ def _test_accuracy(problem: Problem, weights: np.ndarray | None) -> float:
     """Exact fraction of the test examples that a network has right; NaN without one."""
     if weights is None:
         return math.nan
-    correct = count_correct(problem.network, weights, problem.x_test, problem.y_test)
-    return correct / len(problem.y_test)
+    return problem.score(weights)
 
 
 def _name(parameters: GdParameters) -> str:

@@ -48,6 +48,10 @@ class Problem:
         """N, the number of test examples."""
         return len(self.y_test)
 
+    def score(self, weights: np.ndarray) -> float:
+        """Test accuracy of weights (n_weights,), exact."""
+        return count_correct(self.network, weights, self.x_test, self.y_test) / self.n_test
+
     @property
     def system(self) -> "Classification":
         """Levels of A."""

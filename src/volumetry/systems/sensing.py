@@ -75,12 +75,14 @@ class SensingProblem:
         size = np.linalg.norm(found)
         return found * (self.norm / size) if self.norm and size > 0 else found
 
+    def score(self, weights: np.ndarray) -> float:
+        """Generalisation loss of weights (n_weights,)."""
+        return _loss(self.product(weights), self.basis, self.basis_values)
+
     def losses(self, weights: np.ndarray) -> tuple[float, float]:
         """Training and generalisation loss of weights (n_weights,)."""
-        product = self.product(weights)
-        return _loss(product, self.matrices, self.values), _loss(
-            product, self.basis, self.basis_values
-        )
+        train = _loss(self.product(weights), self.matrices, self.values)
+        return train, self.score(weights)
 
 
 def _loss(product: np.ndarray, matrices: np.ndarray, values: np.ndarray) -> float:

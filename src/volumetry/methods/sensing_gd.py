@@ -1,0 +1,196 @@
+"""Gradient descent on factors of a matrix, from a small initialisation.
+
+The training loss of matrix sensing (``systems.sensing``) is minimised over the weights of all
+layers, W_1 .. W_d, with full gradients. Weights start as a draw of the prior times a factor that
+makes their product small: near zero gradient descent prefers matrices of low rank (Arora, Cohen, Hu
+& Luo 2019, arXiv:1905.13655). Networks of a job are trained side by side, none knows of the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from volumetry.methods.result import common_result, scored
+from volumetry.networks.real import LEAK, activate, split_weights
+from volumetry.parameters import check_choices, parameter
+from volumetry.runtime.checkpoint import Checkpoint
+from volumetry.runtime.netcdf import described as over
+from volumetry.runtime.progress import Progress
+from volumetry.systems.sensing import SensingProblem
+
+_MEMORY = 0.99
+"""Of the running mean of squared gradients."""
+
+_TINY = 1e-12
+_LOOK_EVERY = 1000
+
+_SLOPES = {
+    "linear": np.ones_like,
+    "relu": lambda sums: (sums > 0).astype(float),
+    "tanh": lambda sums: 1 - np.tanh(sums) ** 2,
+    "leaky_relu": lambda sums: np.where(sums > 0, 1.0, LEAK),
+}
+"""Derivative of each activation."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the sampler.
+
+    With ``rms`` a step is the gradient over the root of a running mean of its squared norm, all
+    weights together, which passes the plateaus of deep factorisations; ``plain`` is the gradient.
+    """
+
+    networks: int = parameter(
+        5,
+        minimum=1,
+        maximum=10_000,
+        unit="networks",
+        about="Networks trained in each run, each from its own initialisation.",
+    )
+    optimiser: str = parameter(
+        "rms", choices=("rms", "plain"), about="Whether steps are scaled by the gradient's norm."
+    )
+    learning_rate: float = parameter(1e-3, above=0, about="Size of a step.")
+    initial_norm: float = parameter(
+        1e-3,
+        above=0,
+        about="By how much less the product of the first weights is than one of weights from the "
+        "prior.",
+    )
+    final_loss: float = parameter(
+        0.01,
+        above=0,
+        maximum=1,
+        unit="fraction",
+        about="Training loss, relative to `epsilon`, at which training ends.",
+    )
+    max_epochs: int = parameter(
+        200_000,
+        minimum=1,
+        unit="epochs",
+        stops=True,
+        about="Steps after which a network that did not get there is given up.",
+    )
+
+    def __post_init__(self):
+        check_choices(self)
+
+
+def run(
+    problem: SensingProblem,
+    parameters: Parameters,
+    seed: int,
+    *,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
+) -> xr.Dataset:
+    """Train networks until their training loss is far below epsilon.
+
+    Args:
+        seed: 64-bit seed.
+        threads: not used.
+        checkpoint: not used: a run takes a minute at most.
+
+    Returns:
+        The common scalars, of the networks whose training loss got below epsilon, and over
+        ``network``: ``fitted``, the two losses at the end, ``epochs_trained`` and ``weights``.
+    """
+    weights, epochs = _train(problem, parameters, seed)
+    losses = np.array([problem.losses(own) for own in weights])
+    fitted = losses[:, 0] < problem.epsilon
+    found = losses[fitted, 1]
+    count, wanted = len(found), parameters.networks
+    stderr = found.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    verdict = f"{count} of {wanted} networks have a training loss below {problem.epsilon:g}"
+    if count < wanted:
+        verdict += ": raise max_epochs or learning_rate"
+    result = common_result(
+        **scored("test_loss", found.mean() if count else np.nan, stderr, count - 1),
+        converged=count == wanted,
+        verdict=verdict,
+        epochs=int(epochs.sum()),
+    )
+    space = problem.space
+    return result.assign(
+        fitted=over(
+            "network", fitted.astype(np.int8), "whether its training loss is below epsilon"
+        ),
+        train_loss_of_network=over("network", losses[:, 0], "training loss at the end"),
+        test_loss_of_network=over("network", losses[:, 1], "generalisation loss at the end"),
+        epochs_trained=over("network", epochs, "steps it was trained"),
+        weights=over(
+            ("network", "weight_byte"), space.encode(weights), f"last state, {space.encoding}"
+        ),
+    )
+
+
+@threadpool_limits.wrap(limits=1)  # sums then do not depend on the number of threads
+def _train(
+    problem: SensingProblem, parameters: Parameters, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (networks, n_weights) at the end, float32, and the steps that each was trained."""
+    network = problem.network
+    factor = parameters.initial_norm ** (1 / len(network.linears))
+    rngs = [
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+        for index in range(parameters.networks)
+    ]
+    done = factor * np.array([network.space.draw(rng) for rng in rngs], np.float64)
+    epochs = np.full(len(done), parameters.max_epochs)
+    going, weights, square = np.arange(len(done)), done.copy(), np.zeros(len(done))
+    end = parameters.final_loss * problem.epsilon
+    progress = Progress("sensing_gd", "epochs")
+    for epoch in range(parameters.max_epochs):
+        loss, gradient = _gradient(problem, weights)
+        finished = ~(loss >= end)  # one that is not finite, too
+        if finished.any():
+            done[going[finished]], epochs[going[finished]] = weights[finished], epoch
+            keep = ~finished
+            going, weights, square, gradient = (
+                each[keep] for each in (going, weights, square, gradient)
+            )
+            if not len(going):
+                break
+        if parameters.optimiser == "rms":
+            square = _MEMORY * square + (1 - _MEMORY) * np.square(gradient).sum(axis=1)
+            size = np.sqrt(square / (1 - _MEMORY ** (epoch + 1))) + _TINY
+            gradient = gradient / size[:, None]
+        weights = weights - parameters.learning_rate * gradient
+        if epoch % _LOOK_EVERY == 0:
+            progress.update(epoch, parameters.max_epochs, f"largest loss {loss.max():.3g}")
+    done[going] = weights
+    return done.astype(network.space.dtype), epochs
+
+
+def _gradient(problem: SensingProblem, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Training losses (networks,) and their gradients (networks, n_weights)."""
+    network = problem.network
+    layers = split_weights(network, weights)
+    sums = [layers[0]]  # what unit vectors make of the first layer
+    passed = []
+    for layer in layers[1:]:
+        passed.append(activate(sums[-1], network.activation))
+        sums.append(layer @ passed[-1])
+    product = sums[-1]
+    factor = np.ones((len(weights), 1, 1))
+    if problem.norm:
+        size = np.linalg.norm(product, axis=(1, 2), keepdims=True)
+        factor = problem.norm / np.maximum(size, _TINY)
+    n = len(problem.values)
+    flat = problem.matrices.reshape(n, -1)
+    missed = (factor * product).reshape(len(weights), -1) @ flat.T - problem.values
+    down = ((2 / n) * missed @ flat).reshape(product.shape) * factor
+    if problem.norm:  # what changes the size of the product alone changes nothing
+        along = (down * product).sum(axis=(1, 2), keepdims=True) / np.maximum(size, _TINY) ** 2
+        down = down - along * product
+    found = []
+    for layer, before, values in zip(layers[:0:-1], sums[-2::-1], passed[::-1]):
+        found.append(down @ values.swapaxes(1, 2))
+        slope = _SLOPES[network.activation](before)
+        down = (layer.swapaxes(1, 2) @ down) * slope
+    found.append(down)
+    gradients = [each.reshape(len(weights), -1) for each in reversed(found)]
+    return (missed**2).mean(axis=1), np.concatenate(gradients, axis=1)
