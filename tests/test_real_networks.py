@@ -149,7 +149,7 @@ def test_a_tie_is_wrong():
         ({"prior": "cauchy"}, "weights = 'cauchy': must be one of gaussian, uniform"),
         ({"activation": "gelu"}, "activation = 'gelu': must be one of linear, relu"),
         ({"scale": -1.0}, "scale = -1.0: must be a positive number"),
-        ({"scale": "xavier"}, "scale = 'xavier': must be fan_in, kaiming"),
+        ({"scale": "xavier"}, "scale = 'xavier': must be fan_in, fan_out, kaiming"),
         ({"scale": [1.0]}, "1 numbers for 2 layers"),
         ({"layers": ["conv 3", "linear 4"]}, "layer 'conv 3' is not 'linear K'"),
     ],

@@ -46,7 +46,7 @@ def test_an_architecture_says_what_its_weights_are():
         ({"weights": "cauchy"}, 'weights = "cauchy": must be one of binary, gaussian, uniform'),
         ({"weights": "binary", "biases": True}, "biases = True: binary weights have none"),
         ({"scale": -1}, "scale = -1: must be above 0"),
-        ({"scale": "xavier"}, "scale = 'xavier': must be fan_in, kaiming"),
+        ({"scale": "xavier"}, "scale = 'xavier': must be fan_in, fan_out, kaiming"),
         ({"scale": [1, 2, 3]}, "3 numbers for 2 layers"),
         ({"scale": [1, 0]}, "scale[1] = 0: must be above 0"),
         ({"biases": "yes"}, 'biases = "yes": must be true or false'),

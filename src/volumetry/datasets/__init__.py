@@ -10,6 +10,7 @@ any job runs, and ``load(spec, data_dir)``; it is imported when it is used.
 from importlib import import_module
 
 from volumetry.datasets.dataset import Arrays, Dataset, Description, select
+from volumetry.datasets.matrix_sensing import Options
 from volumetry.errors import ConfigError
 
 SOURCES: dict[str, str] = {
@@ -19,14 +20,17 @@ SOURCES: dict[str, str] = {
     "npz": "volumetry.datasets.npz",
     "teacher": "volumetry.datasets.teacher",
     "modular_addition": "volumetry.datasets.modular_addition",
+    "matrix_sensing": "volumetry.datasets.matrix_sensing",
 }
 """Name of a source -> module that reads or makes it."""
 
 __all__ = ["SOURCES", "Arrays", "Dataset", "Description", "describe", "load"]
 
 
-def describe(spec: dict, data_dir: str | None = None) -> Description:
+def describe(spec: dict, data_dir: str | None = None) -> Description | Options:
     """Shapes and counts of the dataset that ``spec`` names, after its ``classes`` are chosen.
+
+    Of matrix sensing, which has no examples, its options.
 
     Raises:
         ConfigError: an unknown source, or ``classes`` or ``n_test`` that it cannot give.
@@ -35,8 +39,8 @@ def describe(spec: dict, data_dir: str | None = None) -> Description:
     return _source(spec).describe(spec, data_dir).choose(spec.get("classes"), spec.get("n_test"))
 
 
-def load(spec: dict, data_dir: str | None = None) -> Dataset:
-    """Read or make the dataset that ``spec`` names.
+def load(spec: dict, data_dir: str | None = None) -> Dataset | Options:
+    """Read or make the dataset that ``spec`` names; of matrix sensing, its options.
 
     Args:
         spec: ``source``, its options, and perhaps ``classes`` (labels to keep, renumbered in the
@@ -47,7 +51,8 @@ def load(spec: dict, data_dir: str | None = None) -> Dataset:
         ConfigError: as ``describe``.
         DataError: a file that is missing, damaged or not of the documented form.
     """
-    return select(_source(spec).load(spec, data_dir), spec.get("classes"), spec.get("n_test"))
+    loaded, wanted = _source(spec).load(spec, data_dir), (spec.get("classes"), spec.get("n_test"))
+    return select(loaded, *wanted) if isinstance(loaded, Arrays) else loaded.choose(*wanted)
 
 
 def _source(spec: dict):

@@ -59,9 +59,22 @@ class Description:
     pool_counts: dict[int, int]
     test_counts: dict[int, int]
 
+    system = "classification"
+    """What a network and these are: see ``study.registry.Method.systems``."""
+
     @property
     def n_classes(self) -> int:
         return len(self.pool_counts)
+
+    @property
+    def n_outputs(self) -> int:
+        """Of networks: a logit for each class."""
+        return self.n_classes
+
+    @property
+    def n_examples(self) -> int:
+        """Of pool and test set together."""
+        return sum(self.pool_counts.values()) + self.n_test
 
     @property
     def n_balanced(self) -> int:

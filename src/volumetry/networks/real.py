@@ -25,11 +25,12 @@ LEAK = 0.01
 """Slope of leaky_relu below zero."""
 
 SCALES = {
-    "fan_in": lambda prior, inputs: 1 / math.sqrt(inputs),
-    "kaiming": lambda prior, inputs: math.sqrt((2 if prior == "gaussian" else 6) / inputs),
+    "fan_in": lambda prior, layer: 1 / math.sqrt(layer.inputs),
+    "fan_out": lambda prior, layer: 1 / math.sqrt(layer.outputs),
+    "kaiming": lambda prior, layer: math.sqrt((2 if prior == "gaussian" else 6) / layer.inputs),
 }
-"""Scale of a layer by its number of inputs: 1 / sqrt(inputs), or such that the variance of weights
-is 2 / inputs (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
+"""Scale of a layer by its shape: 1 / sqrt(inputs), 1 / sqrt(outputs), or such that the variance of
+weights is 2 / inputs (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
 
 TIE = 1e-9
 """An example is right if the logit of its label exceeds all others by more than this fraction of
@@ -168,7 +169,7 @@ def _scales(scale, prior: str, layers: Sequence[RealLinear]) -> tuple[float, ...
                 f"scale = {scale!r}: must be {', '.join(SCALES)}, a positive number, or one for "
                 "each layer; correct it"
             )
-        return tuple(SCALES[scale](prior, layer.inputs) for layer in layers)
+        return tuple(SCALES[scale](prior, layer) for layer in layers)
     scales = [scale] * len(layers) if isinstance(scale, int | float) else list(scale)
     if len(scales) != len(layers):
         raise NetworkError(

@@ -6,6 +6,7 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 ``_low`` and ``_high`` ends of 95 % intervals (``statistics.replicate_interval``):
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)
+    test_loss_mean, the same of matrix sensing
     advantage                             (dataset, architecture, n, sampler)
     advantage_by                          (dataset, architecture, n, sampler, protocol, scale)
     advantage_trend                       (dataset, architecture, sampler, protocol, scale)
@@ -49,6 +50,7 @@ import xarray as xr
 
 from volumetry.errors import DataError
 from volumetry.estimate.confidence import clopper_pearson
+from volumetry.methods.result import OF_LOSS
 from volumetry.results.networks import add_density, add_interpolators, add_networks
 from volumetry.results.reference import choose_reference
 from volumetry.results.run_files import ACCURACIES, CELL_VARIABLES, DIMS, FEWER, read_run
@@ -67,6 +69,7 @@ _LEVELS = "training examples classified correctly"
 _NOT_GATHERED = {
     *DIMS,
     *CELL_VARIABLES,
+    *OF_LOSS,
     "verdict",
     "seed",
     "layers",
@@ -159,7 +162,8 @@ def combine(
                 values[tuple(place[dim][run[dim]] for dim in dims)] = run[key]
         study[key] = dims, values, attrs
 
-    for name, (long_name, units) in CELL_VARIABLES.items():
+    lossy = any("test_loss" in run for run in runs.values())
+    for name, (long_name, units) in (CELL_VARIABLES | (OF_LOSS if lossy else {})).items():
         spread(name, DIMS, np.nan, float, **cf_attributes(long_name, units))
     low, high = clopper_pearson(study["hits"], study["guesses"], study["stopped_at_hit"] == 1)
     study["log_volume_low"][:] = np.log(np.where(low > 0, low, np.nan))

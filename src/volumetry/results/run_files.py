@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from volumetry.errors import DataError
-from volumetry.methods.result import SELECTIONS
+from volumetry.methods.result import OF_LOSS, SELECTIONS
 
 DIMS = ("dataset", "architecture", "n", "replicate", "sampler")
 """What tells a run apart from all others, and the dimensions of a study."""
@@ -67,8 +67,10 @@ def read_run(path: str | os.PathLike) -> dict:
             if "log_g" in found and "n_weights" in run:
                 # The whole space of real weights has measure 1, that of binary ones 2^M.
                 total = 0.0 if "weights" in run else int(run["n_weights"]) * np.log(2)
-                run["_log_p"] = found["log_g"][...] - total
-                run["sum_rule"] = float(logsumexp(run["_log_p"]))
+                log_p = found["log_g"][...] - total
+                run["sum_rule"] = float(logsumexp(log_p))
+                if "A" in file.dimensions:  # and no bins of a loss
+                    run["_log_p"] = log_p
             run |= _extremes(found)
             if "tail_log_volume" in found:
                 run["_joint"] = _read_joint(found, int(run["n_test"]), int(run["n_weights"]))
@@ -77,6 +79,7 @@ def read_run(path: str | os.PathLike) -> dict:
                 run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
             if "test_accuracy_after_fit" in found:
                 run["_networks"] = _read_networks(found)
+            run |= {name: found[name][...].item() for name in OF_LOSS if name in found}
             if scores := _read_scores(found, int(run.get("n_test", 0))):
                 run["_scores"] = scores
     except (OSError, ValueError, RuntimeError, LookupError) as error:
@@ -125,6 +128,8 @@ def _read_scores(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Test scores (correct examples, ascending) that interpolators were seen with, and the fraction
     of each, of a sampler that reached A = n."""
+    if "test_loss" in file:
+        return None
     if "log_volume" not in file or not np.isfinite(file["log_volume"][...]):
         return None
     if "score_shares" in file:

@@ -39,6 +39,19 @@ def _add_means(study: xr.Dataset) -> None:
         errors = study[f"{name}_stderr"], study[f"{name}_df"]
         rest = study["converged"], quantity, units, bounds
         put_mean(study, f"{name}_mean", value, *errors, *rest)
+    if "test_loss" in study:
+        _add_mean_loss(study)
+
+
+def _add_mean_loss(study: xr.Dataset) -> None:
+    """How large is the generalisation loss? A mean on a logarithmic scale: losses are positive, and
+    differ by factors."""
+    loss, name = study["test_loss"], "test_loss_mean"
+    quantity = "generalisation loss, geometric mean over replicates"
+    rest = study["test_loss_df"], study["converged"], quantity
+    put_mean(study, name, np.log(loss.where(loss > 0)), study["test_loss_stderr"] / loss, *rest)
+    for end in ("", "_low", "_high"):
+        study[name + end] = np.exp(study[name + end]).assign_attrs(study[name + end].attrs)
 
 
 def _add_slope(study: xr.Dataset) -> None:
@@ -122,7 +135,8 @@ def _add_bound(study: xr.Dataset) -> None:
     """
     random = of_reference(study)
     noise, classes = study["label_noise"], study["n_classes"]
-    bound = statistics.gibbs_error_bound(random["log_volume"], study["n"])
+    # A theorem about classes.
+    bound = statistics.gibbs_error_bound(random["log_volume"].where(classes.notnull()), study["n"])
     stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]
     quantity = f"upper bound ({CONFIDENCE:.0%}) on the error of the random interpolator"
     put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)

@@ -17,6 +17,7 @@ import yaml
 
 from volumetry import datasets
 from volumetry.datasets import Description
+from volumetry.datasets.matrix_sensing import Options
 from volumetry.errors import ConfigError, VolumetryError
 from volumetry.networks.architecture import PRESETS, Network, parse_layers
 from volumetry.networks.fit import BINARY, complete, fit, weights_of
@@ -43,7 +44,7 @@ class Study:
     """
 
     config: dict
-    descriptions: dict[str, Description]
+    descriptions: dict[str, Description | Options]
     networks: dict[tuple[str, str], Network | RealNetwork]
 
     @property
@@ -56,7 +57,7 @@ class Study:
         about = self.descriptions[run.dataset]
         network = self.networks[run.dataset, run.architecture]
         # Every job reads the whole dataset.
-        examples = sum(about.pool_counts.values()) + about.n_test
+        examples = about.n_examples
         parameters = self.config["samplers"][run.sampler]
         needed = METHODS[run.sampler].memory(network, run.n, about.n_test, parameters)
         needed += 3 * _VALUE_BYTES * examples * math.prod(network.input_shape)
@@ -155,7 +156,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
             fit,
             config["architectures"][architecture],
             description.input_shape,
-            description.n_classes,
+            description.n_outputs,
             description.input_bound,
         )
         for dataset, description in descriptions.items()
@@ -165,6 +166,7 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
         path = f"architectures.{architecture} on datasets.{dataset}"
         for sampler, parameters in config["samplers"].items():
             _check_weights(config, architecture, sampler)
+            _check_system(descriptions[dataset].system, dataset, sampler)
             _located(path, METHODS[sampler].check, network, parameters)
             keys = schema["properties"]["samplers"]["properties"][sampler]["properties"]
             try:
@@ -221,6 +223,32 @@ def _check_weights(config: dict, architecture: str, sampler: str) -> None:
         )
 
 
+def _check_system(system: str, dataset: str, sampler: str) -> None:
+    """Refuse a sampler that does not know what a dataset is for."""
+    if system not in METHODS[sampler].systems:
+        able = [name for name, method in METHODS.items() if system in method.systems]
+        raise ConfigError(
+            f"samplers.{sampler}: it does not know {system}, which datasets.{dataset} is for; "
+            f"remove one of the two; {system} takes {', '.join(able)}"
+        )
+
+
+def _check_sensing(path: str, spec: dict, description: Options, config: dict) -> None:
+    """Check what a dataset of matrix sensing asks of its keys, and of architectures."""
+    for key in ("n_validation", "label_noise"):
+        if spec[key]:
+            raise ConfigError(f"{path}.{key} = {spec[key]}: matrix_sensing has none; remove it")
+    spec["n_validation"], spec["n"] = 0, sorted(spec["n"])
+    _located(path, description.check_sizes, spec["n"])
+    for name, architecture in config["architectures"].items():
+        if weights_of(architecture) == BINARY or architecture["biases"]:
+            has = "biases" if weights_of(architecture) != BINARY else "binary weights"
+            raise ConfigError(
+                f"architectures.{name}: it has {has}, and {path} takes real weights without "
+                "biases; set weights to gaussian or uniform, and remove biases"
+            )
+
+
 def _architecture(name: str, architecture: dict) -> dict:
     """An entry of ``architectures`` with its layers, and all keys of real weights."""
     if "layers" not in architecture:
@@ -234,9 +262,12 @@ def _architecture(name: str, architecture: dict) -> dict:
     return _located(f"architectures.{name}", complete, architecture | {"layers": list(layers)})
 
 
-def _check_dataset(path: str, spec: dict, config: dict) -> Description:
+def _check_dataset(path: str, spec: dict, config: dict) -> Description | Options:
     """Check one dataset against its source, and settle its ``n`` and ``n_validation``."""
     description = _located(path, datasets.describe, spec, config["data_dir"])
+    if isinstance(description, Options):
+        _check_sensing(path, spec, description, config)
+        return description
     n_classes, n_pool = description.n_classes, description.n_balanced
     if spec["n_validation"] is None:
         spec["n_validation"] = _round_down(min(_LARGEST_N_VALIDATION, n_pool // 5), n_classes)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from volumetry.datasets.matrix_sensing import Options, left_out
+from volumetry.datasets.storage import sensed
 from volumetry.networks.fit import BINARY, fit, weights_of
 from volumetry.parameters import stopping
 from volumetry.runtime import netcdf
@@ -19,6 +21,7 @@ from volumetry.runtime.joblog import write_cost
 from volumetry.runtime.progress import say
 from volumetry.runtime.provenance import provenance, versions
 from volumetry.systems.classification import Problem
+from volumetry.systems.sensing import SensingProblem
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def run_job(
     say(f"{result.attrs['verdict']}; {checkpoint.spent:.1f} s")
     if cost_path is not None:
         write_cost(cost_path, checkpoint.spent)
-    layers = task.architecture["layers"]
+    layers, classified = task.architecture["layers"], isinstance(problem, Problem)
     if weights_of(task.architecture) != BINARY:
         weights = {key: value for key, value in task.architecture.items() if key != "layers"}
         result.attrs["weights"] = json.dumps(weights)
@@ -117,8 +120,8 @@ def run_job(
         seed=np.int64(task.seed),
         layers=json.dumps(layers),
         n_weights=np.int64(problem.network.n_weights),
-        n_classes=np.int64(problem.network.n_classes),
-        n_test=np.int64(len(problem.y_test)),
+        **({"n_classes": np.int64(problem.network.n_classes)} if classified else {}),
+        n_test=np.int64(problem.n_test),
         label_noise=label_noise,
         parameters=json.dumps(task.parameters),
         device=device,
@@ -126,7 +129,7 @@ def run_job(
     )
 
 
-def _key(problem: Problem, task: Task, settings, device: str, source_paths) -> str:
+def _key(problem: Problem | SensingProblem, task: Task, settings, device: str, source_paths) -> str:
     """What the steps of a job depend on; not what only decides how many of them there are."""
     only_stop = stopping(type(settings))
     asked = {name: value for name, value in asdict(settings).items() if name not in only_stop}
@@ -139,15 +142,18 @@ def _key(problem: Problem, task: Task, settings, device: str, source_paths) -> s
         task.code_digest,
         versions(task.packages[device]),
         [Path(path).read_bytes() for path in source_paths],
-        [value for value in vars(problem).values() if isinstance(value, np.ndarray)],
+        [value for value in vars(problem).values() if isinstance(value, np.ndarray | float)],
     )
 
 
 def load_problem(
     dataset_path: str | os.PathLike, subset_path: str | os.PathLike, architecture: Mapping, n: int
-) -> tuple[Problem, float]:
+) -> tuple[Problem | SensingProblem, float]:
     """The problem that D_n of a subset file poses, and the fraction of its labels redrawn."""
     dataset, subset = netcdf.read(dataset_path), netcdf.read(subset_path)
+    label_noise = float(subset.attrs["label_noise"])
+    if (options := sensed(dataset)) is not None:
+        return _sensing_problem(options, subset, architecture, n), label_noise
     x_pool, x_test = dataset["x_pool"].values, dataset["x_test"].values
     order, validation = subset["order"].values[:n], subset["validation"].values
     about = int(dataset.attrs["n_classes"]), int(dataset.attrs["input_bound"])
@@ -161,4 +167,21 @@ def load_problem(
         x_validation=x_pool[validation],
         y_validation=subset["validation_label"].values,
     )
-    return problem, float(subset.attrs["label_noise"])
+    return problem, label_noise
+
+
+def _sensing_problem(
+    options: Options, subset: xr.Dataset, architecture: Mapping, n: int
+) -> SensingProblem:
+    network = fit(architecture, options.input_shape, options.n_outputs, options.input_bound)
+    truth, matrices = subset["truth"].values, subset["matrices"].values[:n]
+    basis = left_out(matrices)
+    return SensingProblem(
+        network=network,
+        matrices=matrices,
+        values=np.tensordot(matrices, truth),
+        basis=basis,
+        basis_values=np.tensordot(basis, truth),
+        epsilon=options.epsilon,
+        norm=float(np.linalg.norm(truth)) if options.normalised else 0.0,
+    )

@@ -35,6 +35,7 @@ class Method:
             study runs them. None for a trained one.
         devices: those it can compute on; with more than one, ``run`` takes ``device``.
         real_weights: whether it knows them, beside binary ones.
+        systems: what it can measure, ``classification`` or ``sensing``.
         check: refuses a network that it cannot measure, from (network, parameters), with a
             ``NetworkError``.
     """
@@ -51,6 +52,7 @@ class Method:
     starts_from: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     real_weights: bool = False
+    systems: tuple[str, ...] = ("classification",)
     check: Callable[[Network, Mapping], None] = lambda network, parameters: None
 
     def __post_init__(self):
@@ -106,6 +108,18 @@ METHODS: dict[str, Method] = {
             real_weights=True,
         ),
         Method(
+            name="sensing_gd",
+            module="volumetry.methods.sensing_gd",
+            about="Gradient descent on the factors of a matrix, from a small initialisation.",
+            kind=TRAINED,
+            label="GD from small weights",
+            colour=BLUE,
+            shape="circle",
+            memory=costs.kernel_bytes,
+            real_weights=True,
+            systems=("sensing",),
+        ),
+        Method(
             name="guess_and_check",
             module="volumetry.methods.guess_and_check",
             about="Uniform draws of all weights until some fit.",
@@ -115,6 +129,7 @@ METHODS: dict[str, Method] = {
             shape="diamond",
             memory=costs.kernel_bytes,
             real_weights=True,
+            systems=("classification", "sensing"),
         ),
         Method(
             name="rewl",
@@ -138,6 +153,7 @@ METHODS: dict[str, Method] = {
             memory=costs.population_bytes,
             devices=("cpu", "cuda"),
             real_weights=True,
+            systems=("classification", "sensing"),
         ),
         Method(
             name="joint",
