@@ -82,9 +82,9 @@ class ArchitectureEntry:
         entry=parameter(above=0, about="Of a layer."),
         otherwise=_of_real("scale"),
         about="Standard deviation of a normal prior, or half the width of a uniform one: "
-        "`fan_in` for 1 / sqrt(inputs of the layer), `fan_out` for 1 / sqrt(outputs), `kaiming` for "
-        "a variance of 2 / inputs, a number for all layers, or a list with one for each, the last "
-        "one included. For real weights only.",
+        "`fan_in` for 1 / sqrt(inputs of the layer), `fan_out` for 1 / sqrt(outputs), `kaiming` "
+        "for a variance of 2 / inputs, a number for all layers, or a list with one for each, the "
+        "last one included. For real weights only.",
     )
     biases: bool = parameter(
         otherwise=_of_real("biases"),
