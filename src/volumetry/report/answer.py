@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from volumetry.report import sensing_answer
 from volumetry.report.numbers import estimate
 from volumetry.report.style import style
 from volumetry.results.roles import ANY_REFERENCE, ANY_TRAINED, TRAINED
@@ -108,13 +109,13 @@ def _verbs(part: xr.Dataset, reported: str) -> dict[tuple[str, str], str]:
 
 def headlines(study: xr.Dataset) -> list[str]:
     """The answer, where it depends on how it is read, and a sentence or two for each case."""
-    found = list(with_advantage(study))
+    found, sensed = list(with_advantage(study)), sensing_answer.headlines(study)
     if not found:
-        return [NO_ADVANTAGE]
+        return sensed or [NO_ADVANTAGE]
     said = ["One size each shows no trend: whether the advantage diminishes is not measured."]
     if any(case.reported not in (NO_TREND, "") for case in found):
         said = [_answer(found), _disagreement(found)]
-    return [*said, *map(_of_case, found)]
+    return [*said, *map(_of_case, found), *sensed]
 
 
 def _answer(found: list[Case]) -> str:

@@ -21,6 +21,7 @@ class Chart:
         caption: what it shows, and how to read it.
         needs: samplers of which a study has one at least, or it does not have the chart.
         cases: pairs of a dataset and an architecture that it has at least, or likewise.
+        system: what is measured in a study that has it: ``study.registry.Method.systems``.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Chart:
     caption: str
     needs: Sequence[str] = ()
     cases: int = 1
+    system: str = "classification"
 
     @property
     def module(self) -> str:
@@ -137,6 +139,24 @@ CHARTS: dict[str, Chart] = {
             "line rises, the more does fitting by itself make networks generalise.",
             needs=(JOINT,),
         ),
+        Chart(
+            name="sensing_loss",
+            title="How well does what fits generalise, from architecture to architecture?",
+            caption="Generalisation loss of weights whose training loss is below epsilon: the mean "
+            "squared error on an orthonormal basis of all that was not measured, averaged over "
+            "the weights that a sampler finds, geometric mean over replicates, each a matrix of "
+            "its own. Guess & Check and the random interpolator sample the same weights in two "
+            "ways. Where their loss depends on width or depth and that of gradient descent does "
+            "not, volume alone does not explain why training generalises.",
+            system="sensing",
+        ),
+        Chart(
+            name="sensing_volume",
+            title="How much of weight space fits, from architecture to architecture?",
+            caption="Natural logarithm of the probability, under the prior, that the training loss "
+            "is below epsilon.",
+            system="sensing",
+        ),
     )
 }
 """By name, in the order of the report."""
@@ -149,10 +169,15 @@ MARKS = (
 """How to read what all charts have."""
 
 
-def of_study(samplers: Collection[str], cases: int) -> list[Chart]:
-    """The charts of a study with these samplers, and so many pairs of dataset and architecture."""
+def of_study(
+    samplers: Collection[str], cases: int, systems: Collection[str] = ("classification",)
+) -> list[Chart]:
+    """The charts of a study with these samplers, so many pairs of dataset and architecture, and
+    these systems."""
     return [
         chart
         for chart in CHARTS.values()
-        if (not chart.needs or not set(chart.needs).isdisjoint(samplers)) and cases >= chart.cases
+        if (not chart.needs or not set(chart.needs).isdisjoint(samplers))
+        and cases >= chart.cases
+        and chart.system in systems
     ]

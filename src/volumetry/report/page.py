@@ -14,7 +14,7 @@ from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_figure
 from volumetry.report.numbers import estimate
 from volumetry.report.style import style
-from volumetry.results.views import status
+from volumetry.results.views import status, systems
 
 INTERVALS = (
     f"{MARKS} Samplers of one n stand side by side; hold the pointer over a mark for its numbers."
@@ -44,7 +44,7 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
     cases_of = study.sizes["dataset"] * study.sizes["architecture"]
     charts = [
         section | {"finding": agreement.get(section["name"], "")}
-        for section in sections(study, of_study(study["sampler"].values, cases_of))
+        for section in sections(study, of_study(study["sampler"].values, cases_of, systems(study)))
     ]
     return offline.render(
         "page.html.j2",
@@ -53,6 +53,7 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
         headlines=answer.headlines(study),
         cautions=findings.cautions(study),
         intervals=INTERVALS,
+        columns=[_COLUMNS[name][0] for name in _shown(study)],
         numbers=_numbers(study),
         checks=findings.checks(study),
         steps=findings.steps(study),
@@ -111,9 +112,27 @@ def _groups(study: xr.Dataset, *names: str) -> Iterator[tuple[tuple, pd.DataFram
         yield (dataset, architecture, int(n), style(name).label), rows
 
 
+_COLUMNS = {
+    "test_accuracy_mean": ("test accuracy", 3, ""),
+    "advantage": ("advantage", 3, "+"),
+    "test_loss_mean": ("generalisation loss", 4, ""),
+    "log_volume_mean": ("ln V (nats)", 2, ""),
+}
+"""Summaries in the table of numbers: title, digits, sign."""
+
+
+def _shown(study: xr.Dataset) -> list[str]:
+    """The columns that the study has anything for, the log-volume always."""
+    return [
+        name
+        for name in _COLUMNS
+        if name == "log_volume_mean" or (name in study and study[name].notnull().any())
+    ]
+
+
 def _numbers(study: xr.Dataset) -> list[tuple]:
-    """The numbers of the charts: place, test accuracy, advantage, ln V with their intervals."""
-    columns = (("test_accuracy_mean", 3, ""), ("advantage", 3, "+"), ("log_volume_mean", 2, ""))
+    """The numbers of the charts: place, and what is ``_shown`` with its intervals."""
+    columns = [(name, *_COLUMNS[name][1:]) for name in _shown(study)]
     ends = ("", "_low", "_high", "_converged")
     needed = [f"{name}{end}" for name, *_ in columns for end in ends]
     found = []

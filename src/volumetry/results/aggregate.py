@@ -7,6 +7,7 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)
     test_loss_mean, the same of matrix sensing
+    test_loss_ratio                       (dataset, n, sampler): last architecture over first
     advantage                             (dataset, architecture, n, sampler)
     advantage_by                          (dataset, architecture, n, sampler, protocol, scale)
     advantage_trend                       (dataset, architecture, sampler, protocol, scale)

@@ -5,7 +5,7 @@ the module ``aggregate`` lists them, and ``advantage`` has those of the question
 function here answers one question.
 """
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import xarray as xr
@@ -50,7 +50,14 @@ def _add_mean_loss(study: xr.Dataset) -> None:
     quantity = "generalisation loss, geometric mean over replicates"
     rest = study["test_loss_df"], study["converged"], quantity
     put_mean(study, name, np.log(loss.where(loss > 0)), study["test_loss_stderr"] / loss, *rest)
-    for end in ("", "_low", "_high"):
+    # The trend: from the first architecture that a dataset has to the last, matrix by matrix.
+    change = np.log(loss.isel(architecture=-1)) - np.log(loss.isel(architecture=0))
+    unknown = xr.full_like(change, np.nan)
+    both = study["converged"].isel(architecture=[0, -1]).min("architecture")
+    about = "generalisation loss with the last architecture over that with the first"
+    change, both = (each.drop_vars("architecture", errors="ignore") for each in (change, both))
+    put_mean(study, "test_loss_ratio", change, unknown, unknown, both, about)
+    for name, end in product((name, "test_loss_ratio"), ("", "_low", "_high")):
         study[name + end] = np.exp(study[name + end]).assign_attrs(study[name + end].attrs)
 
 

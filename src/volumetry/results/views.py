@@ -15,6 +15,12 @@ def status(study: xr.Dataset) -> xr.DataArray:
     return words.where(study["converged"].notnull(), "")
 
 
+def systems(study: xr.Dataset) -> list[str]:
+    """What is measured in a study: ``classification``, ``sensing`` or both."""
+    sensing = ["sensing"] if "test_loss" in study else []
+    return sensing + ["classification"] * bool(study["n_classes"].notnull().any())
+
+
 def cases(study: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
     """(dataset, architecture, their part of the study), for each pair of them."""
     for dataset in study["dataset"].values:

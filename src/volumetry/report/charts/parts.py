@@ -181,13 +181,13 @@ def span(*columns, include=()) -> list[float]:
     return [values.min() - margin, values.max() + margin]
 
 
-def log_ticks(values: np.ndarray) -> list[float]:
+def log_ticks(values: np.ndarray, least: float = 0.01) -> list[float]:
     """Round numbers for a logarithmic axis, from below the smallest value to above the largest."""
     # ln V = 0 (everything fits) has no place on such an axis; it is put at -0.01.
-    values = np.maximum(values[np.isfinite(values)], 0.01)
+    values = np.maximum(values[np.isfinite(values)], least)
     low, high = values.min() / 1.05, values.max() * 1.05
     digits = (1, 1.5, 2, 3, 5, 7) if high < 30 * low else (1, 2, 5)
-    round_numbers = [digit * 10.0**power for power in range(-3, 9) for digit in digits]
+    round_numbers = [digit * 10.0**power for power in range(-12, 9) for digit in digits]
     first = max(tick for tick in round_numbers if tick <= low)
     last = min(tick for tick in round_numbers if tick >= high)
     return [tick for tick in round_numbers if first <= tick <= last]
