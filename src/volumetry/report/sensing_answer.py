@@ -1,7 +1,7 @@
 """What a study of matrix sensing says: how the generalisation loss goes with the architecture.
 
-A loss ``rises`` or ``falls`` from the first architecture to the last where the 95 % interval of their
-ratio, paired by replicate, excludes 1; else that is not resolved.
+A loss ``rises`` or ``falls`` from the first architecture to the last where the 95 % interval of
+their ratio, paired by replicate, excludes 1; else that is not resolved.
 """
 
 from collections.abc import Iterator

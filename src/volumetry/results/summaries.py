@@ -57,8 +57,8 @@ def _add_mean_loss(study: xr.Dataset) -> None:
     about = "generalisation loss with the last architecture over that with the first"
     change, both = (each.drop_vars("architecture", errors="ignore") for each in (change, both))
     put_mean(study, "test_loss_ratio", change, unknown, unknown, both, about)
-    for name, end in product((name, "test_loss_ratio"), ("", "_low", "_high")):
-        study[name + end] = np.exp(study[name + end]).assign_attrs(study[name + end].attrs)
+    for each, end in product((name, "test_loss_ratio"), ("", "_low", "_high")):
+        study[each + end] = np.exp(study[each + end]).assign_attrs(study[each + end].attrs)
 
 
 def _add_slope(study: xr.Dataset) -> None:
