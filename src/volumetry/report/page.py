@@ -49,6 +49,7 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
     return offline.render(
         "page.html.j2",
         charts,
+        systems=systems(study),
         scope=_scope(study),
         headlines=answer.headlines(study),
         cautions=findings.cautions(study),

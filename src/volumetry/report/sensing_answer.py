@@ -35,7 +35,7 @@ def _of_case(case: xr.Dataset, place: str) -> Iterator[str]:
     ):
         yield f"{place}, the generalisation loss {what} {_course(case.sel(sampler=name))}"
     if random and trained:
-        yield _beside(case, random[0], trained[0], place)
+        yield _beside(case, trained[0], place)
 
 
 def _known(case: xr.Dataset, sampler: str) -> bool:
@@ -63,20 +63,21 @@ def _course(part: xr.Dataset) -> str:
     return f"goes {ends}, {ratio}: that is not resolved."
 
 
-def _beside(case: xr.Dataset, random: str, trained: str, place: str) -> str:
-    """Whether what training finds is better than what fits by chance, at every architecture."""
-    chance, found = (
-        case[["test_loss_mean_low", "test_loss_mean_high"]].sel(sampler=name)
-        for name in (random, trained)
-    )
-    both = chance["test_loss_mean_low"].notnull() & found["test_loss_mean_low"].notnull()
-    below = (found["test_loss_mean_high"] < chance["test_loss_mean_low"]) & both
-    label, of = style(trained).label, int(both.sum())
+def _beside(case: xr.Dataset, trained: str, place: str) -> str:
+    """By how much what training finds is better than what fits by chance, matrix by matrix."""
+    label, part = style(trained).label, case.sel(sampler=trained)
+    low = part["test_loss_factor_low"]
+    of, better = int(low.notnull().sum()), int((low > 1).sum())
     if not of:
         return f"{place}, too few replicates to compare {label} with what fits by chance."
-    if int(below.sum()) == of:
-        return f"{place}, {label} stays below what fits by chance with every architecture."
+    least = part.isel(architecture=int(part["test_loss_factor"].argmin()))
+    factor = f"{estimate(least, 'test_loss_factor', 2, '')} ({least['architecture'].item()})"
+    if better == of:
+        return (
+            f"{place}, {label} loses less than what fits by chance with every architecture, by a "
+            f"factor of {factor} or more."
+        )
     return (
-        f"{place}, {label} is below what fits by chance with {int(below.sum())} of {of} "
-        "architectures; with the others the intervals overlap or it is not."
+        f"{place}, {label} loses less than what fits by chance with {better} of {of} "
+        f"architectures; the least factor is {factor}."
     )

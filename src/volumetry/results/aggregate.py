@@ -7,6 +7,7 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 
     test_accuracy_mean, log_volume_mean   (dataset, architecture, n, sampler)
     test_loss_mean, the same of matrix sensing
+    test_loss_factor, that of the reference over that of a trained sampler
     test_loss_ratio                       (dataset, n, sampler): last architecture over first
     advantage                             (dataset, architecture, n, sampler)
     advantage_by                          (dataset, architecture, n, sampler, protocol, scale)
@@ -20,7 +21,8 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 Checks of the study against itself, one a cell unless said otherwise:
 
     volume_z, accuracy_z  (.., pair): log-volumes, and accuracies of the interpolators, of each two
-                          samplers that measure them against each other, as normal scores
+                          samplers that measure them against each other, as normal scores; with
+                          matrix sensing loss_z, too
     hits_p                how probable hits as unlikely as those of Guess & Check are under the
                           log-volume of each sampler that measures it; runs without a hit included
     sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from volumetry.estimate.criteria import SAMPLERS_AGREE, complaints, verdict
+from volumetry.methods.result import OF_LOSS
 from volumetry.results.roles import REFERENCES
 from volumetry.results.run_files import CELL_VARIABLES, DIMS
 from volumetry.results.statistics import difference, normal_score
@@ -19,8 +20,7 @@ from volumetry.results.statistics import difference, normal_score
 
 def only(study: xr.Dataset, sampler: str) -> xr.Dataset:
     """The numbers of one sampler; all NaN if the study does not have it."""
-    numbers = study[list(CELL_VARIABLES)]
-    return numbers.reindex(sampler=[sampler]).isel(sampler=0, drop=True)
+    return _numbers(study).reindex(sampler=[sampler]).isel(sampler=0, drop=True)
 
 
 def compare(a: xr.Dataset, b: xr.Dataset, variable: str):
@@ -54,8 +54,11 @@ def choose_reference(study: xr.Dataset) -> None:
 
 def of_reference(study: xr.Dataset) -> xr.Dataset:
     """The numbers of the reference of each cell; NaN where there is none."""
-    numbers = study[list(CELL_VARIABLES)]
-    return numbers.where(study["sampler"] == study["reference"]).max("sampler")
+    return _numbers(study).where(study["sampler"] == study["reference"]).max("sampler")
+
+
+def _numbers(study: xr.Dataset) -> xr.Dataset:
+    return study[[*CELL_VARIABLES, *(name for name in OF_LOSS if name in study)]]
 
 
 def _judge_agreement(study: xr.Dataset, pair: tuple[str, str]) -> None:

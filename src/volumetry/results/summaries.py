@@ -14,7 +14,7 @@ from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
 from volumetry.results.advantage import add_advantage
 from volumetry.results.reference import disagreement, of_reference, only
-from volumetry.results.roles import GUESSING, MEASURING
+from volumetry.results.roles import GUESSING, MEASURING, TRAINED
 from volumetry.results.variables import put, put_mean
 
 
@@ -50,6 +50,14 @@ def _add_mean_loss(study: xr.Dataset) -> None:
     quantity = "generalisation loss, geometric mean over replicates"
     rest = study["test_loss_df"], study["converged"], quantity
     put_mean(study, name, np.log(loss.where(loss > 0)), study["test_loss_stderr"] / loss, *rest)
+    # Matrix by matrix: how much less does training lose than what fits by chance?
+    random = of_reference(study)
+    change = np.log(random["test_loss"]) - np.log(loss)
+    change = change.where(study["sampler"].isin(TRAINED)).transpose(*loss.dims)
+    unknown = xr.full_like(change, np.nan)
+    both = study["converged"].where(random["converged"] == 1, random["converged"])
+    about = "generalisation loss of the reference over that of a trained sampler"
+    put_mean(study, "test_loss_factor", change, unknown, unknown, both.transpose(*loss.dims), about)
     # The trend: from the first architecture that a dataset has to the last, matrix by matrix.
     change = np.log(loss.isel(architecture=-1)) - np.log(loss.isel(architecture=0))
     unknown = xr.full_like(change, np.nan)
@@ -57,7 +65,8 @@ def _add_mean_loss(study: xr.Dataset) -> None:
     about = "generalisation loss with the last architecture over that with the first"
     change, both = (each.drop_vars("architecture", errors="ignore") for each in (change, both))
     put_mean(study, "test_loss_ratio", change, unknown, unknown, both, about)
-    for each, end in product((name, "test_loss_ratio"), ("", "_low", "_high")):
+    means = (name, "test_loss_factor", "test_loss_ratio")
+    for each, end in product(means, ("", "_low", "_high")):
         study[each + end] = np.exp(study[each + end]).assign_attrs(study[each + end].attrs)
 
 
@@ -118,8 +127,9 @@ def _add_checks(study: xr.Dataset) -> None:
     for name, variable, quantity in (
         ("volume_z", "log_volume", "log-volumes"),
         ("accuracy_z", "test_accuracy", "test accuracies"),
+        ("loss_z", "test_loss", "generalisation losses"),
     ):
-        scores = [disagreement(study, pair, variable) for pair in pairs]
+        scores = [disagreement(study, pair, variable) for pair in pairs if variable in study]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
             put(study, name, scores, f"difference of two {quantity}, as a normal score")
