@@ -138,11 +138,11 @@ def steps(study: xr.Dataset) -> list[tuple]:
 def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
     """Each consistency check of the study that it can make: what, how many cells, the outcome."""
     rows = []
-    for name, what in (
-        ("volume_z", "log-volume"),
-        ("accuracy_z", "test accuracy at A = n"),
-        ("loss_z", "generalisation loss of what fits"),
-    ):
+    z = _measured(study, "loss_z")
+    if z.size:
+        what = f"generalisation loss: the random interpolator and {style(GUESSING).label}"
+        rows.append((what, int(z.size), _score_words(z)))
+    for name, what in (("volume_z", "log-volume"), ("accuracy_z", "test accuracy at A = n")):
         for pair in study["pair"].values if name in study else ():
             z = _measured(study, name, pair=pair)
             if z.size:

@@ -70,7 +70,7 @@ def _beside(case: xr.Dataset, trained: str, place: str) -> str:
     of, better = int(low.notnull().sum()), int((low > 1).sum())
     if not of:
         return f"{place}, too few replicates to compare {label} with what fits by chance."
-    least = part.isel(architecture=int(part["test_loss_factor"].argmin()))
+    least = part.isel(architecture=int(np.nanargmin(part["test_loss_factor"].values)))
     factor = f"{estimate(least, 'test_loss_factor', 2, '')} ({least['architecture'].item()})"
     if better == of:
         return (

@@ -21,8 +21,9 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
 Checks of the study against itself, one a cell unless said otherwise:
 
     volume_z, accuracy_z  (.., pair): log-volumes, and accuracies of the interpolators, of each two
-                          samplers that measure them against each other, as normal scores; with
-                          matrix sensing loss_z, too
+                          samplers that measure them against each other, as normal scores
+    loss_z                of matrix sensing, the same of the generalisation losses of the reference
+                          and of Guess & Check
     hits_p                how probable hits as unlikely as those of Guess & Check are under the
                           log-volume of each sampler that measures it; runs without a hit included
     sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right

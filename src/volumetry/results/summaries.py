@@ -13,8 +13,9 @@ import xarray as xr
 from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
 from volumetry.results.advantage import add_advantage
-from volumetry.results.reference import disagreement, of_reference, only
+from volumetry.results.reference import compare, disagreement, of_reference, only
 from volumetry.results.roles import GUESSING, MEASURING, TRAINED
+from volumetry.results.statistics import normal_score
 from volumetry.results.variables import put, put_mean
 
 
@@ -127,13 +128,16 @@ def _add_checks(study: xr.Dataset) -> None:
     for name, variable, quantity in (
         ("volume_z", "log_volume", "log-volumes"),
         ("accuracy_z", "test_accuracy", "test accuracies"),
-        ("loss_z", "test_loss", "generalisation losses"),
     ):
-        scores = [disagreement(study, pair, variable) for pair in pairs if variable in study]
+        scores = [disagreement(study, pair, variable) for pair in pairs]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
             put(study, name, scores, f"difference of two {quantity}, as a normal score")
     guesses = only(study, GUESSING)
+    if "test_loss" in study:
+        z = normal_score(*compare(of_reference(study), guesses, "test_loss"))
+        about = f"generalisation loss of the reference less that of {GUESSING}, as a normal score"
+        put(study, "loss_z", z, about)
     p = xr.apply_ufunc(
         np.vectorize(consistency.hits_p_value, otypes=[float]),
         *(guesses[name] for name in ("hits", "guesses")),

@@ -176,7 +176,7 @@ def _sensing_problem(
     network = fit(architecture, options.input_shape, options.n_outputs, options.input_bound)
     truth, matrices = subset["truth"].values, subset["matrices"].values[:n]
     basis = left_out(matrices)
-    return SensingProblem(
+    problem = SensingProblem(
         network=network,
         matrices=matrices,
         values=np.tensordot(matrices, truth),
@@ -185,3 +185,5 @@ def _sensing_problem(
         epsilon=options.epsilon,
         norm=float(np.linalg.norm(truth)) if options.normalised else 0.0,
     )
+    problem.check_prior()
+    return problem

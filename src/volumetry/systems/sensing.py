@@ -17,6 +17,7 @@ import numpy as np
 
 from volumetry.engines.memory import walker_bytes
 from volumetry.engines.work import move_work
+from volumetry.errors import ConfigError
 from volumetry.networks.real import RealNetwork, logits
 from volumetry.systems.grid import Axis, Grid, Levels
 from volumetry.weights.moves import Kind, Segment
@@ -27,6 +28,9 @@ LEVEL = 0.1
 
 SCORE = 0.02
 """Width of a score, nats of the generalisation loss: a mean of middles is right to 0.01 %."""
+
+_DRAWS = 201
+"""From the prior, to see whether a goal is one."""
 
 _HIGHEST, _LOWEST = 7.0, -13.0
 """Ends of the scores, nats above what a product of zero loses."""
@@ -68,6 +72,27 @@ class SensingProblem:
     def system(self) -> "Sensing":
         """Levels of the training loss."""
         return Sensing.of(self)
+
+    def check_prior(self) -> None:
+        """Refuse a goal that is none, and losses that are no numbers.
+
+        Raises:
+            ConfigError: at least half of the weights drawn from the prior fit, or a loss of theirs
+                is not finite.
+        """
+        rng = np.random.default_rng(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = np.array([self.losses(self.space.draw(rng)) for _ in range(_DRAWS)])
+        if not np.isfinite(losses).all():
+            raise ConfigError(
+                "scale: weights drawn from the prior have a loss that is not finite; lower the "
+                "scale of the architecture"
+            )
+        if (median := float(np.median(losses[:, 0]))) <= self.epsilon:
+            raise ConfigError(
+                f"epsilon = {self.epsilon:g}: half of the weights drawn from the prior have a "
+                f"training loss below {median:.3g}, so fitting means nothing; use less"
+            )
 
     def product(self, weights: np.ndarray) -> np.ndarray:
         """W, (rows, columns), of weights (n_weights,)."""
