@@ -14,15 +14,19 @@ import pytest
 import xarray as xr
 
 from volumetry.benchmark.synthetic import make_examples, make_network
+from volumetry.datasets.matrix_sensing import Options, left_out, measure
+from volumetry.networks.real import build_real_network
 from volumetry.runtime import checkpoint, netcdf
 from volumetry.runtime.checkpoint import Checkpoint, CheckpointError, digest, watch
 from volumetry.study.registry import METHODS, find
 from volumetry.systems.classification import Problem
+from volumetry.systems.sensing import SensingProblem
 
 SMALL = {
     "gd": {"networks": 3, "max_epochs": 60, "extra_epochs": 5, "learning_rate": 0.01},
     "sgd": {"networks": 3, "max_epochs": 60, "extra_epochs": 5, "learning_rate": 0.01},
     "sam": {"networks": 3, "max_epochs": 60, "extra_epochs": 5, "learning_rate": 0.01},
+    "sensing_gd": {"networks": 3, "max_epochs": 500, "learning_rate": 0.01},
     "guess_and_check": {"hits": 10_000, "max_guesses": 60_000},
     "enumerate": {"max_weights": 20},
     "rewl": {"rung_sweeps": 0.2, "learning_sweeps": 6, "min_blocks": 4, "max_blocks": 8},
@@ -65,6 +69,20 @@ def problem():
     return Problem(network, x[:8], y[:8], x[8:32], y[8:32], x[32:], y[32:])
 
 
+def problem_of(sampler, classified):
+    """The problem given, or for a sampler of matrix sensing alone one of that."""
+    if "classification" in METHODS[sampler].systems:
+        return classified
+    options = Options(4, 3)
+    drawn = measure(options, 2)
+    matrices, basis = drawn.matrices[:7], left_out(drawn.matrices[:7])
+    network = build_real_network(
+        ["linear 4"], (3,), 4, prior="gaussian", scale="fan_out", activation="linear"
+    )
+    values = (np.tensordot(each, drawn.truth) for each in (matrices, basis))
+    return SensingProblem(network, matrices, next(values), basis, next(values), 0.02)
+
+
 @pytest.fixture(scope="module")
 def sources(problem):
     kind, run = find("gd").load()
@@ -86,6 +104,7 @@ def same_bytes(a: xr.Dataset, b: xr.Dataset, folder: Path):
 
 @pytest.mark.parametrize("sampler", METHODS)
 def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sources, tmp_path):
+    problem = problem_of(sampler, problem)
     undisturbed = run(sampler, problem, sources)
     deaths, lives = 0, 1
     while True:
@@ -325,6 +344,7 @@ def test_a_signal_ends_a_job_after_keeping_what_there_is(mode, kept, number, tmp
 
 
 LONG = {
+    "sensing_gd": {"max_epochs": 20_000, "final_loss": 1e-30},
     "gd": {"max_epochs": 800, "extra_epochs": 800},
     "sgd": {"max_epochs": 500, "extra_epochs": 500},
     "sam": {"max_epochs": 300, "extra_epochs": 300},
@@ -361,6 +381,7 @@ def long_job(sampler: str, folder: str, signalled: bool) -> None:
     x, y = make_examples(48, 4, 2, seed=3)
     network = make_network(["pool", "linear 3"], 4, 2)  # 18 weights
     problem = Problem(network, x[:8], y[:8], x[8:32], y[8:32], x[32:], y[32:])
+    problem = problem_of(sampler, problem)
     kind = Signalled if signalled else Checkpoint
     checkpoint = kind(Path(folder) / "job", "key", seconds=1e9)
     watch(checkpoint)

@@ -32,6 +32,9 @@ BASE = {
 SMALL = {"datasets": {"teacher": {"source": "teacher", "features": 8, "n": [2]}}}
 SMALL |= {"architectures": {"perceptron": {}}}
 
+SENSING = {"datasets": {"matrix": {"source": "matrix_sensing", "n": [15]}}}
+SENSING |= {"architectures": {"factors": {"layers": ["linear 5"], "weights": "gaussian"}}}
+
 
 def with_change(path, value):
     """BASE with one value replaced or added."""
@@ -302,9 +305,9 @@ def test_parameters_have_the_type_they_are_declared_with(sampler):
     options = METHODS[sampler].load()[0]
     for declared in dataclasses.fields(options):
         assert type(declared.default) is declared.type, declared.name
-    assert resolve(with_change(f"samplers/{sampler}", {}) | SMALL).config["samplers"][
-        sampler
-    ] == dataclasses.asdict(options())
+    base = SENSING if "sensing" in METHODS[sampler].systems else SMALL
+    given = base | {"samplers": {sampler: {}}}
+    assert resolve(given).config["samplers"][sampler] == dataclasses.asdict(options())
 
 
 def test_every_key_stands_in_a_table_with_its_rules():

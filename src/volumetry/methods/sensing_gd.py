@@ -23,6 +23,9 @@ from volumetry.systems.sensing import SensingProblem
 _MEMORY = 0.99
 """Of the running mean of squared gradients."""
 
+_KEPT = ("done", "epochs", "going", "weights", "square")
+"""Of training: networks that are at their end, and the others."""
+
 _TINY = 1e-12
 _LOOK_EVERY = 1000
 
@@ -92,13 +95,13 @@ def run(
     Args:
         seed: 64-bit seed.
         threads: not used.
-        checkpoint: not used: a run takes a minute at most.
+        checkpoint: of an earlier process; the result does not depend on it.
 
     Returns:
         The common scalars, of the networks whose training loss got below epsilon, and over
         ``network``: ``fitted``, the two losses at the end, ``epochs_trained`` and ``weights``.
     """
-    weights, epochs = _train(problem, parameters, seed)
+    weights, epochs = _train(problem, parameters, seed, checkpoint or Checkpoint())
     losses = np.array([problem.losses(own) for own in weights])
     fitted = losses[:, 0] < problem.epsilon
     found = losses[fitted, 1]
@@ -129,7 +132,7 @@ def run(
 
 @threadpool_limits.wrap(limits=1)  # sums then do not depend on the number of threads
 def _train(
-    problem: SensingProblem, parameters: Parameters, seed: int
+    problem: SensingProblem, parameters: Parameters, seed: int, checkpoint: Checkpoint
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (networks, n_weights) at the end, float32, and the steps that each was trained."""
     network = problem.network
@@ -139,29 +142,40 @@ def _train(
         for index in range(parameters.networks)
     ]
     done = factor * np.array([network.space.draw(rng) for rng in rngs], np.float64)
-    epochs = np.full(len(done), parameters.max_epochs)
+    epochs = np.zeros(len(done), np.int64)
     going, weights, square = np.arange(len(done)), done.copy(), np.zeros(len(done))
+    epoch = int(checkpoint.state.get("epoch", 0))
+    if 0 < epoch <= parameters.max_epochs:
+        kept = (checkpoint.state[name] for name in _KEPT)
+        done, epochs, going, weights, square = (values.copy() for values in kept)
+    else:
+        epoch = 0
+
+    def state():
+        values = (each.copy() for each in (done, epochs, going, weights, square))
+        return dict(zip(_KEPT, values)) | {"epoch": np.int64(epoch)}
+
     end = parameters.final_loss * problem.epsilon
     progress = Progress("sensing_gd", "epochs")
-    for epoch in range(parameters.max_epochs):
+    while len(going) and epoch < parameters.max_epochs:
+        if checkpoint.due():
+            checkpoint.keep(state())
         loss, gradient = _gradient(problem, weights)
+        if epoch % _LOOK_EVERY == 0:
+            progress.update(epoch, parameters.max_epochs, f"largest loss {loss.max():.3g}")
         finished = ~(loss >= end)  # one that is not finite, too
-        if finished.any():
-            done[going[finished]], epochs[going[finished]] = weights[finished], epoch
-            keep = ~finished
-            going, weights, square, gradient = (
-                each[keep] for each in (going, weights, square, gradient)
-            )
-            if not len(going):
-                break
+        done[going[finished]], epochs[going[finished]] = weights[finished], epoch
+        going, weights, square, gradient = (
+            each[~finished] for each in (going, weights, square, gradient)
+        )
         if parameters.optimiser == "rms":
             square = _MEMORY * square + (1 - _MEMORY) * np.square(gradient).sum(axis=1)
             size = np.sqrt(square / (1 - _MEMORY ** (epoch + 1))) + _TINY
             gradient = gradient / size[:, None]
         weights = weights - parameters.learning_rate * gradient
-        if epoch % _LOOK_EVERY == 0:
-            progress.update(epoch, parameters.max_epochs, f"largest loss {loss.max():.3g}")
-    done[going] = weights
+        epoch += 1
+    checkpoint.state = state()
+    done[going], epochs[going] = weights, epoch
     return done.astype(network.space.dtype), epochs
 
 

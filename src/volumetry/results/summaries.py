@@ -156,8 +156,10 @@ def _add_bound(study: xr.Dataset) -> None:
     """
     random = of_reference(study)
     noise, classes = study["label_noise"], study["n_classes"]
-    # A theorem about classes.
-    bound = statistics.gibbs_error_bound(random["log_volume"].where(classes.notnull()), study["n"])
+    log_volume = random["log_volume"]
+    if "test_loss" in study:  # the theorem is about classes
+        log_volume = log_volume.where(random["test_loss"].isnull())
+    bound = statistics.gibbs_error_bound(log_volume, study["n"])
     stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]
     quantity = f"upper bound ({CONFIDENCE:.0%}) on the error of the random interpolator"
     put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)

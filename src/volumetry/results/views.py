@@ -17,8 +17,12 @@ def status(study: xr.Dataset) -> xr.DataArray:
 
 def systems(study: xr.Dataset) -> list[str]:
     """What is measured in a study: ``classification``, ``sensing`` or both."""
-    sensing = ["sensing"] if "test_loss" in study else []
-    return sensing + ["classification"] * bool(study["n_classes"].notnull().any())
+    if "test_loss" not in study:
+        return ["classification"]
+    there = study["converged"].notnull()
+    rest = [dim for dim in there.dims if dim != "dataset"]
+    classified = there.any(rest) & ~study["test_loss"].notnull().any(rest)
+    return ["sensing"] + ["classification"] * bool(classified.any())
 
 
 def cases(study: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:

@@ -29,13 +29,15 @@ def draw(
         tooltip: name and format of the value.
         otherwise: what to say if nothing has the quantity.
     """
+    if summary not in study:
+        return Figure([], [], otherwise)
     names = [str(name) for name in study["architecture"].values]
     tables = []
     for dataset in study["dataset"].values:
         for n in study["n"].values:
             rows = parts.summary_table(study.sel(dataset=dataset, n=n), summary)
             if not rows.empty:
-                tables.append((f"{dataset} · n = {n}", rows))
+                tables.append((f"{dataset} · n = {n}", rows.assign(n=int(n))))
     if not tables:
         return Figure([], [], otherwise)
     shown = {name for _, rows in tables for name in rows["sampler"]}
