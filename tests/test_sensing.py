@@ -170,9 +170,8 @@ def test_guesses_that_hit_are_those_below_epsilon():
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh", "leaky_relu", "relu"])
-@pytest.mark.parametrize("norm", [0.0, 1.0])
-def test_gradient_against_finite_differences(activation, norm):
-    problem = pose(["linear 5", "linear 4"], activation=activation, norm=norm)
+def test_gradient_against_finite_differences(activation):
+    problem = pose(["linear 5", "linear 4"], activation=activation)
     rng = np.random.default_rng(4)
     weights = rng.normal(size=(2, problem.network.n_weights))
     loss, gradient = sensing_gd._gradient(problem, weights)

@@ -3,7 +3,9 @@
 The training loss of matrix sensing (``systems.sensing``) is minimised over the weights of all
 layers, W_1 .. W_d, with full gradients. Weights start as a draw of the prior times a factor that
 makes their product small: near zero gradient descent prefers matrices of low rank (Arora, Cohen, Hu
-& Luo 2019, arXiv:1905.13655). Networks of a job are trained side by side, none knows of the others.
+& Luo 2019, arXiv:1905.13655). Where a problem scales the product, this is done at the end alone: a
+direction has no size that could be small. Networks of a job are trained side by side, and none
+knows of the others.
 """
 
 from dataclasses import dataclass
@@ -188,18 +190,10 @@ def _gradient(problem: SensingProblem, weights: np.ndarray) -> tuple[np.ndarray,
     for layer in layers[1:]:
         passed.append(activate(sums[-1], network.activation))
         sums.append(layer @ passed[-1])
-    product = sums[-1]
-    factor = np.ones((len(weights), 1, 1))
-    if problem.norm:
-        size = np.linalg.norm(product, axis=(1, 2), keepdims=True)
-        factor = problem.norm / np.maximum(size, _TINY)
     n = len(problem.values)
     flat = problem.matrices.reshape(n, -1)
-    missed = (factor * product).reshape(len(weights), -1) @ flat.T - problem.values
-    down = ((2 / n) * missed @ flat).reshape(product.shape) * factor
-    if problem.norm:  # what changes the size of the product alone changes nothing
-        along = (down * product).sum(axis=(1, 2), keepdims=True) / np.maximum(size, _TINY) ** 2
-        down = down - along * product
+    missed = sums[-1].reshape(len(weights), -1) @ flat.T - problem.values
+    down = ((2 / n) * missed @ flat).reshape(sums[-1].shape)
     found = []
     for layer, before, values in zip(layers[:0:-1], sums[-2::-1], passed[::-1]):
         found.append(down @ values.swapaxes(1, 2))
