@@ -1,5 +1,6 @@
 """Matrix sensing: its engine against the plain forward pass, closed forms, and what is refused."""
 
+import csv
 import re
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from volumetry.networks.real import build_real_network
 from volumetry.report import answer
 from volumetry.report.page import render
 from volumetry.results.aggregate import aggregate
+from volumetry.results.tables import write_tables
 from volumetry.runtime import netcdf
 from volumetry.study.job import Task, run_job
 from volumetry.study.registry import METHODS
@@ -330,6 +332,14 @@ def test_a_study_says_how_the_loss_goes_with_the_architecture(study):
     mean = study["test_loss_mean"].sel(sampler="population_annealing").squeeze()
     assert f"from {float(mean[0]):.4f} [" in said[0] and f"to {float(mean[1]):.4f} [" in said[0]
     assert "GD from small weights" in said[1] and len(said) == 3
+
+
+def test_losses_stand_in_the_tables(study, tmp_path):
+    write_tables(study, [], tmp_path)
+    with (tmp_path / "runs.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert {row["test_loss"] == "" for row in rows} == {False} and len(rows) == 18
+    assert ",test_loss," in (tmp_path / "columns.csv").read_text()
 
 
 def test_its_report_has_its_own_question_and_figures(study):

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from volumetry.methods.result import OF_LOSS
 from volumetry.results.run_files import CELL_VARIABLES, DIMS
 from volumetry.runtime.files import replacing
 
 NAMES = ("runs.csv", "networks.csv", "columns.csv")
 
-_OF_RUNS = ("seed", *CELL_VARIABLES, "advantage_replicate", "verdict")
+_OF_RUNS = ("seed", *CELL_VARIABLES, *OF_LOSS, "advantage_replicate", "verdict")
 _OF_NETWORKS = {"network_accuracy": "test_accuracy", "network_rank": "rank"}
 _COSTS = {
     "seconds": ("wall-clock time of the run", "s"),
