@@ -165,8 +165,9 @@ def resolve(config: dict, schema_path: str | os.PathLike) -> Study:
     for (dataset, architecture), network in networks.items():
         path = f"architectures.{architecture} on datasets.{dataset}"
         for sampler, parameters in config["samplers"].items():
-            _check_weights(config, architecture, sampler)
-            _check_system(descriptions[dataset].system, dataset, sampler)
+            system = descriptions[dataset].system
+            _check_weights(config, architecture, sampler, system)
+            _check_system(system, dataset, sampler)
             _located(path, METHODS[sampler].check, network, parameters)
             keys = schema["properties"]["samplers"]["properties"][sampler]["properties"]
             try:
@@ -212,11 +213,15 @@ def _check_order(path: str, parameters: dict, low: str, high: str) -> None:
         )
 
 
-def _check_weights(config: dict, architecture: str, sampler: str) -> None:
+def _check_weights(config: dict, architecture: str, sampler: str, system: str) -> None:
     """Refuse a sampler that cannot move the weights of an architecture."""
     weights = weights_of(config["architectures"][architecture])
     if weights != BINARY and not METHODS[sampler].real_weights:
-        able = [name for name, method in METHODS.items() if method.real_weights]
+        able = [
+            name
+            for name, method in METHODS.items()
+            if method.real_weights and system in method.systems
+        ]
         raise ConfigError(
             f"samplers.{sampler}: it knows binary weights alone, and architectures.{architecture} "
             f"has weights = {weights}; remove one of the two; real weights take {', '.join(able)}"
