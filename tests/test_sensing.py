@@ -208,6 +208,10 @@ def test_gradient_descent_from_small_weights_finds_the_matrix(optimiser, rate):
     assert alone.test_loss_of_network[0] == pytest.approx(found.test_loss_of_network[0])
     short = sensing_gd.run(problem, sensing_gd.Parameters(networks=2, max_epochs=3), 1)
     assert not short.converged and "0 of 2 networks" in short.attrs["verdict"]
+    wild = sensing_gd.Parameters(networks=2, optimiser="plain", learning_rate=1e6)
+    lost = sensing_gd.run(problem, wild, 1)
+    assert not lost.converged and np.isnan(lost.test_loss)
+    assert "lower learning_rate" in lost.attrs["verdict"]
 
 
 FACTORS = {"layers": ["linear 5"], "weights": "gaussian", "activation": "linear"}

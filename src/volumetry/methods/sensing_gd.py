@@ -28,7 +28,9 @@ _MEMORY = 0.99
 _KEPT = ("done", "epochs", "going", "weights", "square")
 """Of training: networks that are at their end, and the others."""
 
-_TINY = 1e-12
+_TINY, _ENDLESS = 1e-12, 1e12
+"""A loss above the latter only grows."""
+
 _LOOK_EVERY = 1000
 
 _SLOPES = {
@@ -104,13 +106,17 @@ def run(
         ``network``: ``fitted``, the two losses at the end, ``epochs_trained`` and ``weights``.
     """
     weights, epochs = _train(problem, parameters, seed, checkpoint or Checkpoint())
-    losses = np.array([problem.losses(own) for own in weights])
+    with np.errstate(over="ignore", invalid="ignore"):  # of those that diverged
+        losses = np.array([problem.losses(own) for own in weights])
     fitted = losses[:, 0] < problem.epsilon
     found = losses[fitted, 1]
     count, wanted = len(found), parameters.networks
     stderr = found.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
     verdict = f"{count} of {wanted} networks have a training loss below {problem.epsilon:g}"
-    if count < wanted:
+    diverged = int((~(losses[:, 0] < _ENDLESS)).sum())
+    if diverged:
+        verdict += f": {diverged} diverged, lower learning_rate"
+    elif count < wanted:
         verdict += ": raise max_epochs or learning_rate"
     result = common_result(
         **scored("test_loss", found.mean() if count else np.nan, stderr, count - 1),
@@ -162,10 +168,11 @@ def _train(
     while len(going) and epoch < parameters.max_epochs:
         if checkpoint.due():
             checkpoint.keep(state())
-        loss, gradient = _gradient(problem, weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, gradient = _gradient(problem, weights)
         if epoch % _LOOK_EVERY == 0:
             progress.update(epoch, parameters.max_epochs, f"largest loss {loss.max():.3g}")
-        finished = ~(loss >= end)  # one that is not finite, too
+        finished = ~((loss >= end) & (loss < _ENDLESS))
         done[going[finished]], epochs[going[finished]] = weights[finished], epoch
         going, weights, square, gradient = (
             each[~finished] for each in (going, weights, square, gradient)
