@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from volumetry.benchmark.synthetic import make_examples, make_network
-from volumetry.datasets.matrix_sensing import Options, left_out, measure
+from volumetry.datasets.matrix_sensing import Options, measure
 from volumetry.networks.real import build_real_network
 from volumetry.runtime import checkpoint, netcdf
 from volumetry.runtime.checkpoint import Checkpoint, CheckpointError, digest, watch
@@ -73,14 +73,11 @@ def problem_of(sampler, classified):
     """The problem given, or for a sampler of matrix sensing alone one of that."""
     if "classification" in METHODS[sampler].systems:
         return classified
-    options = Options(4, 3)
-    drawn = measure(options, 2)
-    matrices, basis = drawn.matrices[:7], left_out(drawn.matrices[:7])
+    drawn = measure(Options(4, 3), 2)
     network = build_real_network(
         ["linear 4"], (3,), 4, prior="gaussian", scale="fan_out", activation="linear"
     )
-    values = (np.tensordot(each, drawn.truth) for each in (matrices, basis))
-    return SensingProblem(network, matrices, next(values), basis, next(values), 0.02)
+    return SensingProblem.of(network, drawn.truth, drawn.matrices[:7], 0.02)
 
 
 @pytest.fixture(scope="module")

@@ -31,13 +31,10 @@ def pose(layers, shape=(4, 3), n=7, activation="linear", prior="gaussian", norm=
     rows, columns = shape
     options = Options(rows, columns, 1, "completion")
     drawn = measure(options, 5)
-    matrices = drawn.matrices[:n]
-    basis = left_out(matrices)
     network = build_real_network(
         layers, (columns,), rows, prior=prior, scale="fan_out", activation=activation
     )
-    values = np.tensordot(matrices, drawn.truth), np.tensordot(basis, drawn.truth)
-    return SensingProblem(network, matrices, values[0], basis, values[1], epsilon, norm)
+    return SensingProblem.of(network, drawn.truth, drawn.matrices[:n], epsilon, norm)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +189,10 @@ def test_gradient_against_finite_differences(activation):
 def test_gradient_descent_from_small_weights_finds_the_matrix(optimiser, rate):
     options = Options(5, 5, 1)
     drawn = measure(options, 8)
-    matrices, basis = drawn.matrices[:20], left_out(drawn.matrices[:20])
     network = build_real_network(
         ["linear 10"], (5,), 5, prior="gaussian", scale="fan_out", activation="linear"
     )
-    values = np.tensordot(matrices, drawn.truth), np.tensordot(basis, drawn.truth)
-    problem = SensingProblem(network, matrices, values[0], basis, values[1], 0.02)
+    problem = SensingProblem.of(network, drawn.truth, drawn.matrices[:20], 0.02)
     parameters = sensing_gd.Parameters(networks=3, optimiser=optimiser, learning_rate=rate)
     found = sensing_gd.run(problem, parameters, 1)
     assert found.fitted.values.tolist() == [1, 1, 1] and found.converged

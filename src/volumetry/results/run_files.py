@@ -63,7 +63,8 @@ def read_run(path: str | os.PathLike) -> dict:
             file.set_auto_maskandscale(False)
             run = {_shared(name): _shared(file.getncattr(name)) for name in file.ncattrs()}
             found = file.variables
-            run |= {name: found[name][...].item() for name in CELL_VARIABLES if name in found}
+            scalars = (*CELL_VARIABLES, *OF_LOSS)
+            run |= {name: found[name][...].item() for name in scalars if name in found}
             if "log_g" in found and "n_weights" in run:
                 # The whole space of real weights has measure 1, that of binary ones 2^M.
                 total = 0.0 if "weights" in run else int(run["n_weights"]) * np.log(2)
@@ -79,7 +80,6 @@ def read_run(path: str | os.PathLike) -> dict:
                 run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
             if "test_accuracy_after_fit" in found:
                 run["_networks"] = _read_networks(found)
-            run |= {name: found[name][...].item() for name in OF_LOSS if name in found}
             if scores := _read_scores(found, int(run.get("n_test", 0))):
                 run["_scores"] = scores
     except (OSError, ValueError, RuntimeError, LookupError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from volumetry.datasets.matrix_sensing import Options, left_out
+from volumetry.datasets.matrix_sensing import Options
 from volumetry.datasets.storage import sensed
 from volumetry.networks.fit import BINARY, fit, weights_of
 from volumetry.parameters import stopping
@@ -175,15 +175,7 @@ def _sensing_problem(
 ) -> SensingProblem:
     network = fit(architecture, options.input_shape, options.n_outputs, options.input_bound)
     truth, matrices = subset["truth"].values, subset["matrices"].values[:n]
-    basis = left_out(matrices)
-    problem = SensingProblem(
-        network=network,
-        matrices=matrices,
-        values=np.tensordot(matrices, truth),
-        basis=basis,
-        basis_values=np.tensordot(basis, truth),
-        epsilon=options.epsilon,
-        norm=float(np.linalg.norm(truth)) if options.normalised else 0.0,
-    )
+    norm = float(np.linalg.norm(truth)) if options.normalised else 0.0
+    problem = SensingProblem.of(network, truth, matrices, options.epsilon, norm)
     problem.check_prior()
     return problem

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from volumetry.datasets.matrix_sensing import left_out
 from volumetry.engines.memory import walker_bytes
 from volumetry.engines.work import move_work
 from volumetry.errors import ConfigError
@@ -57,6 +58,20 @@ class SensingProblem:
     basis_values: np.ndarray
     epsilon: float
     norm: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        network: RealNetwork,
+        truth: np.ndarray,
+        matrices: np.ndarray,
+        epsilon: float,
+        norm: float = 0.0,
+    ) -> "SensingProblem":
+        """The problem that measurements of a matrix W* (rows, columns) pose."""
+        basis = left_out(matrices)
+        values = np.tensordot(matrices, truth), np.tensordot(basis, truth)
+        return cls(network, matrices, values[0], basis, values[1], epsilon, norm)
 
     @property
     def space(self) -> RealWeights:
@@ -106,8 +121,9 @@ class SensingProblem:
 
     def losses(self, weights: np.ndarray) -> tuple[float, float]:
         """Training and generalisation loss of weights (n_weights,)."""
-        train = _loss(self.product(weights), self.matrices, self.values)
-        return train, self.score(weights)
+        product = self.product(weights)
+        train = _loss(product, self.matrices, self.values)
+        return train, _loss(product, self.basis, self.basis_values)
 
 
 def _loss(product: np.ndarray, matrices: np.ndarray, values: np.ndarray) -> float:
@@ -193,11 +209,9 @@ class Sensing:
     def work(self, kind: Kind) -> float:
         """What evaluating a move of a kind costs: see ``engines.work``."""
         layers = [s for s in self.segments if s.first < kind.segment.first + kind.segment.size]
-        return move_work(self.problem.network, len(layers) - 1, kind.flips) + self._products
-
-    @property
-    def _products(self) -> float:
-        return float(self.problem.matrices.size / self.problem.network.linears[0].inputs)
+        network = self.problem.network
+        products = float(self.problem.matrices.size / network.linears[0].inputs)
+        return move_work(network, len(layers) - 1, kind.flips) + products
 
     def observe(self, weights: np.ndarray) -> tuple[int, int]:
         """Level and score of weights (n_weights,), by the plain forward pass."""
