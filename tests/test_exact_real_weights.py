@@ -1,4 +1,4 @@
-"""Volumes of real weights that are known in closed form, by guessing and by annealing.
+"""Volumes of real weights that are known in closed form, by every sampler that measures them.
 
 A perceptron with two classes and normal weights fits n inputs where the difference of its weights
 is in an orthant seen from them; so do several classes and a hidden ReLU unit, in cases.
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from volumetry.methods import guess_and_check, population_annealing
+from volumetry.methods import guess_and_check, population_annealing, rewl
 from volumetry.networks.real import build_real_network
 from volumetry.systems.classification import Problem
 
@@ -91,6 +91,7 @@ CASES: dict[str, Callable[[], Case]] = {
 SAMPLERS = {
     "guess_and_check": (guess_and_check, {"hits": 200, "max_guesses": 400_000}),
     "population_annealing": (population_annealing, {"members": 200, "max_anneals": 2}),
+    "rewl": (rewl, {}),
 }
 
 

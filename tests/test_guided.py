@@ -12,6 +12,9 @@ from volumetry.methods.guided import AT_A_TIME, excess, guided_log_volumes
 from volumetry.methods.population_annealing import Parameters
 from volumetry.methods.setting import Setting
 from volumetry.systems.classification import Classification
+from volumetry.weights.binary import BinaryWeights
+from volumetry.weights.moves import consecutive
+from volumetry.weights.real import RealWeights
 
 RULE = 60, 60, 28
 
@@ -60,6 +63,34 @@ def test_an_anneal_that_misses_nothing_is_not_disturbed():
     solved = perceptron_of_blocks(60, 5, 2)
     estimate = annealing.run(solved.problem, Parameters(), 1)
     assert estimate.converged, estimate.attrs["verdict"]
+
+
+SEGMENTS = consecutive([("one", 5), ("two", 3)])
+SPACES = {
+    "binary": BinaryWeights(8),
+    "normal": RealWeights("gaussian", SEGMENTS, (0.5, 2.0)),
+    "uniform": RealWeights("uniform", SEGMENTS, (0.5, 2.0)),
+}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_a_field_has_the_weight_and_the_draws_it_should(space):
+    """ln of the mean of exp(h w . f) by draws of the space; its slope by draws in the field."""
+    rng = np.random.default_rng(1)
+    field = np.array([space.toward(space.draw(rng)), space.toward(space.draw(rng))])
+    field[1, 2:6] = 0
+    strength, draws = 0.4, np.array([space.draw(rng) for _ in range(40_000)])
+    for each, said in zip(field, space.log_mean_pull(field, strength)):
+        factors = np.exp(strength * space.overlap(draws, each))
+        error = factors.std() / np.sqrt(len(draws)) / factors.mean()
+        assert error < 0.02
+        assert abs(np.log(factors.mean()) - said) < 4 * error
+    near, by = space.draw_pulled(field, strength, 20_000, rng), 1e-3
+    more, less = (space.log_mean_pull(field, strength + change) for change in (by, -by))
+    for own, each, slope in zip(near, field, (more - less) / (2 * by)):
+        overlap = space.overlap(own, each)
+        assert own.dtype == space.dtype
+        assert abs(overlap.mean() - slope) < 4 * overlap.std() / np.sqrt(len(overlap))
 
 
 @pytest.mark.parametrize(

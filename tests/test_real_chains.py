@@ -5,7 +5,7 @@ import pytest
 
 from volumetry.chains import window_real
 from volumetry.chains.cpu import CpuChains
-from volumetry.chains.records import Mixture, Windows
+from volumetry.chains.records import Mixture, Pull, Windows
 from volumetry.networks.real import build_real_network
 from volumetry.systems.classification import Classification, Problem
 
@@ -91,6 +91,28 @@ def test_members_do_not_depend_on_their_company(system):
     codes = together.population.codes
     found = [system.observe(each)[0] for each in system.space.decode(codes)]
     assert found == together.population.level.tolist()
+
+
+def test_a_field_pulls_members_as_far_as_it_should(system):
+    """With every level alike: w . f has the mean and the spread of independent draws in the field,
+    wherever members start."""
+    chains, space = CpuChains(system, 4, 1, 5), system.space
+    field = space.toward(space.draw(np.random.default_rng(6)))[None]
+    draws = space.draw_pulled(field, 0.7, 4000, np.random.default_rng(7))[0]
+    expected = space.overlap(draws, field[0])
+    window = windows(system)
+    window = window._replace(log_weight=np.zeros((1, system.grid.size)), low=np.zeros(1, np.int64))
+    window = window._replace(mixture=window.mixture._replace(until=window.mixture.until[:1]))
+    count = 200
+    relaxed = chains.relax(
+        chains.populate(0, count), np.arange(count), window, 1, 5000, 1, pull=Pull(field, 0.7)
+    )
+    found = relaxed.overlap
+    assert np.allclose(found, space.overlap(space.decode(relaxed.population.codes), field[0]))
+    error = expected.std() / np.sqrt(count)
+    assert expected.mean() > 20 * error
+    assert abs(found.mean() - expected.mean()) < 4 * error
+    assert found.std() == pytest.approx(expected.std(), rel=0.25)
 
 
 def test_draws_are_those_of_the_prior_and_fall_on_the_levels_they_say():

@@ -39,8 +39,6 @@ _OF_SPACE = {BinaryWeights: window_binary, RealWeights: window_real}
 _AT_ONCE = 16
 """Most members that one call of a kernel relaxes."""
 
-_NO_PULL = Pull(np.empty(0, np.int8), 0.0)
-
 
 class CpuChains:
     """``Chains`` in numba kernels."""
@@ -57,6 +55,7 @@ class CpuChains:
         self._buffers: list = []
         self._spare: list = []
         self._weights = np.empty((sets, 0, system.space.size), system.space.dtype)
+        self._no_pull = Pull(np.empty(0, system.space.dtype), 0.0)
 
     def bytes_needed(self, windows: int) -> int:
         """Memory that a replica in each of so many windows takes, all sets."""
@@ -100,7 +99,7 @@ class CpuChains:
         own = [windows] * self.sets
         if windows.ln_f.any():  # every set learns weights of its own
             own = [windows._replace(log_weight=windows.log_weight.copy()) for _ in own]
-        rest = moves, tests.lowest(grid.size), tests.every, _NO_PULL
+        rest = moves, tests.lowest(grid.size), tests.every, self._no_pull
 
         def one(r):
             records = of_set(walkers, r), own[r], of_set(tally, r)
@@ -158,9 +157,9 @@ class CpuChains:
         window = window.mixed(space, self._flips)
         kinds = len(window.mixture.kinds)
         test_low = tests.lowest(size)
-        pulls = [_NO_PULL] * groups
+        pulls = [self._no_pull] * groups
         if pull is not None:  # arrays of the one type that the kernel is compiled for
-            pulls = [Pull(own, float(pull.strength)) for own in np.array(pull.toward, np.int8)]
+            pulls = [Pull(own, float(pull.strength)) for own in np.array(pull.toward, space.dtype)]
 
         def some(members: slice):
             own = pulls[members.start * groups // len(parents)]
@@ -186,7 +185,7 @@ class CpuChains:
                     tests.every,
                     own,
                 )
-            overlap = weights @ own.toward.astype(np.int64) if own.toward.size else 0
+            overlap = space.overlap(weights, own.toward) if own.toward.size else 0
             return overlap, space.encode(weights), level, trace, tally
 
         relaxed = new_relaxed(

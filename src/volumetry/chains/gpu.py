@@ -170,8 +170,8 @@ class GpuChains:
                 only = slice(member, member + 1)
                 relaxed.enter(only, code[None], walkers.level[r], own.trace, own)
                 if pull is not None:
-                    toward = pull.of_member(member, len(parents)).astype(int)
-                    relaxed.overlap[member] = space.decode(code) @ toward
+                    toward = pull.of_member(member, len(parents))
+                    relaxed.overlap[member] = space.overlap(space.decode(code), toward)
         return relaxed
 
     def _make(

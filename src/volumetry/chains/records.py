@@ -136,8 +136,8 @@ class Pull(NamedTuple):
     """A field that favours weights near given ones: it adds strength x (w . toward) to ln weight.
 
     Attributes:
-        toward: int8 (groups, n_weights), -1, +1, or 0 where nothing pulls: for the members of each
-            group.
+        toward: (groups, n_weights), as the weight space has it (``toward``), 0 where nothing
+            pulls: for the members of each group.
         strength: any sign; 0 changes nothing.
     """
 
@@ -214,7 +214,7 @@ class Relaxed(NamedTuple):
     Attributes:
         population: where its members stand afterwards.
         trace: int32 (members, rounds): level at the end of each round.
-        overlap: int64 (members,): w . toward of a pull at the end; 0 without one.
+        overlap: float64 (members,): w . toward of a pull at the end; 0 without one.
         visits: int64 (groups, levels): moves after which a member was at a level.
         proposed, accepted: int64 (groups, K): moves of each kind, and how many were accepted.
         tests, test_sum, test_counts: as in ``Tally``, of each group.
@@ -317,7 +317,7 @@ def new_relaxed(
     return Relaxed(
         Population(codes, level, population.first, population.step + rounds * moves),
         trace=np.zeros((members, rounds), np.int32),
-        overlap=np.zeros(members, np.int64),
+        overlap=np.zeros(members),
         visits=np.zeros((groups, levels), np.int64),
         proposed=np.zeros((groups, kinds), np.int64),
         accepted=np.zeros((groups, kinds), np.int64),

@@ -12,6 +12,7 @@ from volumetry.engines.real import (
     commit,
     drawn_weights,
     evaluate,
+    gain,
     initialise,
     make_real_move,
     make_real_plan,
@@ -120,6 +121,8 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
     test_plan, test_scratch = buffers.test_plan, buffers.test_scratch
     test_state = _state_of(buffers.test_states, replica if binned else 0)
     log_weight = borrowed(windows.log_weight[w])
+    toward, strength = borrowed(pull.toward), pull.strength
+    pulled = toward.size > 0
     visits, changes = borrowed(tally.visits[w]), borrowed(tally.changes[w])
     kinds, until = borrowed(windows.mixture.kinds), borrowed(windows.mixture.until[w])
     steps = borrowed(windows.mixture.steps)
@@ -141,8 +144,10 @@ def _run_window(buffers, weights, walkers, windows, tally, levels, seed, place, 
         if accept and binned:
             hits = evaluate(test_plan, test_state, move, weights, test_scratch)
             proposed = proposed * levels.bins + hits // levels.width
-        if accept and proposed != level:
+        if accept and (proposed != level or pulled):
             change = log_weight[proposed] - log_weight[level]
+            if pulled:
+                change += strength * gain(plan, move, weights, toward)
             accept = change >= 0 or log_uniform(word) < change
         if accept:
             if binned:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.kernels.jit import borrowed, by_record, inlined, jit
+from volumetry.kernels.jit import borrowed, by_record, inlined, jit, part
 from volumetry.kernels.philox import below, log_uniform, words
 from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
 from volumetry.weights.real import RealWeights
@@ -330,6 +330,19 @@ def put(plan, move, weights):
     first = own.first_weight + unit * own.fan_in
     for t in range(count):
         weights[first + (start + t) % own.fan_in] = move.new[t]
+
+
+@part
+def gain(plan, move, weights, toward):
+    """What a move, which is not yet in ``weights``, would add to w . toward."""
+    layer, unit, start, count = move.place[0], move.place[1], move.place[2], move.place[3]
+    own = plan.layers[layer]
+    first = own.first_weight + unit * own.fan_in
+    total = 0.0
+    for t in range(count):
+        at = first + (start + t) % own.fan_in
+        total += (np.float64(move.new[t]) - np.float64(weights[at])) * np.float64(toward[at])
+    return total
 
 
 @inlined

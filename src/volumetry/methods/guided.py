@@ -1,7 +1,8 @@
 """Populations that are pulled towards trained networks, to find volume that an anneal passes by.
 
-A field h favours weights w near those of a trained network t: exp(beta A + h w.t). From independent
-draws at beta = 0 and h > 0, beta rises to where an anneal ended, and then the field goes to zero.
+A field h favours weights w near those of a trained network: exp(beta A + h w.f), where f points
+there (its weights themselves, where they are -1 or +1). From independent draws at beta = 0 and
+h > 0, beta rises to where an anneal ended, and then the field goes to zero.
 Of a large layer it pulls some weights only, or it would take too long to fade.
 What such populations end with is an unbiased estimate of the same volume (Hukushima & Iba 2003,
 doi:10.1063/1.1632130; Neal 2001, doi:10.1023/A:1008923215028), along a way through the fits that
@@ -19,13 +20,13 @@ import numpy as np
 
 from volumetry.chains.records import Population, Pull
 from volumetry.estimate.populations import log_mean, log_mean_stderr
-from volumetry.methods.descent import descend
+from volumetry.methods.descent.adam import descend
 from volumetry.methods.mixing import made_of
 from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.setting import Setting
 from volumetry.runtime.netcdf import described
 from volumetry.runtime.progress import Progress
-from volumetry.weights.binary import BinaryWeights
+from volumetry.systems.classification import Classification
 
 AT_A_TIME = 3
 """Trained networks, each with a population of its own."""
@@ -37,7 +38,7 @@ _MEMBERS = 12
 """Of a population; those of all at a time are fewer than ``annealing.FIRST_MEMBER``."""
 
 _FIELD = 1.0
-"""h to begin with: one weight in eight differs from the trained network's."""
+"""h to begin with: of binary weights, one in eight differs from the trained network's."""
 
 _PULLED = 400
 """Most weights of a layer that are pulled."""
@@ -60,7 +61,7 @@ def guided_log_volumes(
 ) -> np.ndarray:
     """ln V as each guided population has it: (guides,), nats; -inf where no member fits.
 
-    None for real weights, which nothing pulls.
+    None for systems that are not trained here.
 
     Fewer than wanted if what they find does not come near to what the anneal found. Their members
     are numbered from 0.
@@ -72,7 +73,7 @@ def guided_log_volumes(
         seed: of the run.
     """
     found, step = np.empty(0), 0
-    if not isinstance(setting.chains.system.space, BinaryWeights):
+    if not isinstance(setting.chains.system, Classification):
         return found
     progress = Progress(f"{setting.name}, pulled to trained networks", "guides")
     while len(found) < guides:
@@ -90,11 +91,12 @@ def guided_log_volumes(
 def _pulled_log_volumes(
     setting: Setting, guides: np.ndarray, top: float, step: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, int]:
-    """ln V by a population for each guide (guides, n_weights), and the step they came to."""
+    """ln V by a population for each guide, towards which a field (guides, n_weights) points; and
+    the step they came to."""
     space, grid, count = setting.chains.system.space, setting.grid, len(guides) * _MEMBERS
-    weights = _draw_near(guides, _MEMBERS, rng).reshape(-1, space.size)
+    weights = space.draw_pulled(guides, _FIELD, _MEMBERS, rng).reshape(-1, space.size)
     population = Population(space.encode(weights), np.zeros(count, np.int64), 0, step)
-    log_z = np.abs(guides).sum(axis=1) * np.log(np.cosh(_FIELD))
+    log_z = space.log_mean_pull(guides, _FIELD)
     beta, field, parents = 0.0, _FIELD, np.arange(count)
     made = setting.proposals.none_made(1)
     while True:
@@ -128,21 +130,14 @@ def _pulled_log_volumes(
 
 
 def _guide(setting: Setting, seed: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """A trained network, 0 where nothing is pulled: int8 (n_weights,)."""
+    """The field towards a trained network, 0 where nothing is pulled: (n_weights,)."""
     system = setting.chains.system
     trained, _ = descend(system.problem, seed, number)
     guide = np.zeros_like(trained)
     for _, first, size in system.segments:
         pulled = first + rng.choice(size, min(size, _PULLED), replace=False)
         guide[pulled] = trained[pulled]
-    return guide
-
-
-def _draw_near(guides: np.ndarray, members: int, rng: np.random.Generator) -> np.ndarray:
-    """Independent draws with weights exp(h w.t): int8 (guides, members, n_weights)."""
-    likely = 1 / (1 + np.exp(-2 * _FIELD * guides))
-    draws = rng.random((len(guides), members, guides.shape[1])) < likely[:, None]
-    return np.where(draws, 1, -1).astype(np.int8)
+    return system.space.toward(guide)
 
 
 def excess(log_volumes: np.ndarray, log_volume: float, stderr: float, wanted: float) -> float:

@@ -193,6 +193,17 @@ def activate(values: np.ndarray, activation: str) -> np.ndarray:
     return values
 
 
+def slope(values: np.ndarray, activation: str) -> np.ndarray | float:
+    """Derivative of ``activate`` at pre-activations."""
+    if activation == "relu":
+        return (values > 0).astype(values.dtype)
+    if activation == "tanh":
+        return 1 - np.square(np.tanh(values))
+    if activation == "leaky_relu":
+        return np.where(values > 0, values.dtype.type(1), values.dtype.type(LEAK))
+    return 1.0
+
+
 def split_weights(network: RealNetwork, weights: np.ndarray) -> list[np.ndarray]:
     """Views of the flat vector (..., M), one for each layer: (..., outputs, inputs + bias)."""
     return [

@@ -141,6 +141,7 @@ METHODS: dict[str, Method] = {
             shape="cross",
             memory=costs.chain_bytes,
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="population_annealing",
@@ -167,6 +168,7 @@ METHODS: dict[str, Method] = {
             memory=costs.tilted_population_bytes,
             starts_from=("gd", "sgd", "sam"),
             devices=("cpu", "cuda"),
+            real_weights=True,
         ),
         Method(
             name="enumerate",

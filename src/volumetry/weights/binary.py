@@ -70,6 +70,26 @@ class BinaryWeights:
         ]
         return tuple(dict.fromkeys(wanted))
 
+    def toward(self, weights: np.ndarray) -> np.ndarray:
+        """The weights themselves."""
+        return weights
+
+    def draw_pulled(
+        self, field: np.ndarray, strength: float, members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Independent draws in each of some fields of -1, 0, +1: int8 (fields, members, size)."""
+        likely = 1 / (1 + np.exp(-2 * strength * field))
+        draws = rng.random((len(field), members, self.size)) < likely[:, None]
+        return np.where(draws, 1, -1).astype(np.int8)
+
+    def log_mean_pull(self, field: np.ndarray, strength: float) -> np.ndarray:
+        """ln of the mean of exp(h w . f): ln cosh h for each weight that is pulled, nats."""
+        return np.abs(field).sum(axis=1) * np.log(np.cosh(strength))
+
+    def overlap(self, weights: np.ndarray, field: np.ndarray) -> np.ndarray:
+        """w . f: (...)."""
+        return weights @ field.astype(np.int64)
+
     def moves(self, wanted):
         """``wanted`` moves, or one more, so that their number is odd."""
         return wanted | 1

@@ -14,6 +14,9 @@ PRIORS = ("gaussian", "uniform")
 _BLOCK = 8
 """Weights that a move changes by default: as much work as what follows from them."""
 
+_FLAT = 1e-6
+"""A field that tilts a uniform prior by no more than this from end to end leaves it uniform."""
+
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 """Steps b of moves; a run makes most of those that renew weights fastest."""
 
@@ -90,6 +93,40 @@ class RealWeights:
         """Some incoming weights of any unit, and of those of each segment, by several steps."""
         by_segment = (Kind(segment, flips, b) for segment in segments for b in _STEPS)
         return tuple(dict.fromkeys([Kind(everything(self.size), flips, 0.5), *by_segment]))
+
+    def toward(self, weights: np.ndarray) -> np.ndarray:
+        """The weights over the variance of their prior: a field of h = 1 moves the mean of normal
+        weights there."""
+        variance = np.square(self.scale) / (1 if self.prior == "gaussian" else 3)
+        return (weights / variance).astype(np.float32)
+
+    def draw_pulled(
+        self, field: np.ndarray, strength: float, members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Independent draws in each of some fields: float32 (fields, members, size)."""
+        tilt = (strength * field * np.float64(self.scale))[:, None]
+        shape = len(field), members, self.size
+        if self.prior == "gaussian":
+            return ((rng.standard_normal(shape) + tilt) * self.scale).astype(np.float32)
+        share = rng.random(shape)
+        steep = np.where(np.abs(tilt) < _FLAT, _FLAT, tilt)
+        # The inverse of their distribution, from the end that they are drawn to.
+        draws = 1 + np.log1p(share * np.expm1(-2 * abs(steep))) / abs(steep)
+        draws *= np.sign(steep)
+        return (np.clip(draws, -1, 1) * self.scale).astype(np.float32)
+
+    def log_mean_pull(self, field: np.ndarray, strength: float) -> np.ndarray:
+        """ln of the mean of exp(h w . f), nats: of normal weights (h s f)^2 / 2, of uniform ones
+        ln(sinh(h s f) / h s f)."""
+        tilt = np.abs(strength * field * np.float64(self.scale))
+        if self.prior == "gaussian":
+            return np.square(tilt).sum(axis=1) / 2
+        steep = np.maximum(tilt, _FLAT)
+        return (steep + np.log(-np.expm1(-2 * steep) / (2 * steep))).sum(axis=1)
+
+    def overlap(self, weights: np.ndarray, field: np.ndarray) -> np.ndarray:
+        """w . f: (...)."""
+        return weights.astype(np.float64) @ field.astype(np.float64)
 
     def moves(self, wanted):
         """``wanted`` moves: any number lets any state be met."""

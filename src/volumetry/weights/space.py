@@ -47,6 +47,34 @@ class WeightSpace(Protocol):
         """The weights that ``encode`` was given."""
         ...
 
+    def toward(self, weights: np.ndarray) -> np.ndarray:
+        """The field f towards weights (size,): (size,), of ``dtype``.
+
+        In a field f of strength h, weights w are exp(h w . f) times as likely.
+        """
+        ...
+
+    def draw_pulled(
+        self, field: np.ndarray, strength: float, members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Independent draws in each of some fields.
+
+        Args:
+            field: (fields, size), from ``toward``, with 0 where nothing pulls.
+
+        Returns:
+            (fields, members, size).
+        """
+        ...
+
+    def log_mean_pull(self, field: np.ndarray, strength: float) -> np.ndarray:
+        """ln of the mean of exp(h w . f) over the measure, of each field: (fields,), nats."""
+        ...
+
+    def overlap(self, weights: np.ndarray, field: np.ndarray) -> np.ndarray:
+        """w . f of weights (..., size) and a field (size,): (...)."""
+        ...
+
     def flips(self, wanted: int, default: int | None = None) -> int:
         """How many weights a move changes: ``wanted``, or fewer if that is the default.
 

@@ -8,7 +8,7 @@ holds fits that the other cannot reach.
 import numpy as np
 
 from volumetry.chains.records import Population
-from volumetry.methods.descent import descend
+from volumetry.methods.descent.adam import descend
 from volumetry.methods.flat_histogram.explore import RUNG_ROUNDS, Ladder
 from volumetry.methods.flat_histogram.setting import Flat, States
 from volumetry.runtime.progress import Progress
@@ -47,7 +47,7 @@ def train(flat: Flat, seed: int) -> States:
     system = flat.chains.system
     owners = np.flatnonzero(from_training(flat.sets))
     progress = Progress(f"{flat.name}, training", "networks")
-    weights = np.empty((len(owners), system.space.size), np.int8)
+    weights = np.empty((len(owners), system.space.size), system.space.dtype)
     for number, owner in enumerate(owners):
         weights[number], correct = descend(system.problem, seed, int(owner))
         progress.update(number + 1, len(owners), f"{correct} examples right")

@@ -1,66 +1,41 @@
-"""Networks that gradients find, quickly: where a volume sampler also starts from.
+"""Binary weights as signs of latent ones (BinaryConnect: Courbariaux, Bengio & David 2015,
+arXiv:1511.00363), and their gradients in plain numpy."""
 
-A sampler that only ever comes from below cannot know of fits that nothing on the way leads to. So
-it asks what training finds: BinaryConnect (Courbariaux, Bengio & David 2015, arXiv:1511.00363) with
-Adam, as ``methods.training`` has it, in plain numpy: a job that samples for a second cannot wait
-several for torch. What is trained here decides no result; it is a place to look.
-"""
+from functools import singledispatch
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from volumetry.networks import Network
 from volumetry.networks.architecture import Stage
-from volumetry.networks.forward import count_correct, pool_inputs, split_weights
-from volumetry.systems.classification import Problem
+from volumetry.networks.forward import pool_inputs, split_weights
 
-_MOST_EPOCHS = 500
-_EXTRA_EPOCHS = 20
-"""After the first fit: margins grow, and with them what only they can tell apart."""
-
-_BATCH = 100
-_RATE = 0.003
-_LOGIT_SCALE = 4.0
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+LOGIT_SCALE = 4.0
 
 
-@threadpool_limits.wrap(limits=1)  # sums then do not depend on the number of threads
-def descend(problem: Problem, seed: int, number: int) -> tuple[np.ndarray, int]:
-    """Train a network from random latent weights.
+@singledispatch
+def as_seen(network: Network, x: np.ndarray) -> np.ndarray:
+    """Examples as the first layer sees them, with values of order one: float32 (n, ...)."""
+    x = pool_inputs(network, x).astype(np.float32)
+    return x / max(np.sqrt(np.mean(np.square(x))), 1e-6)
 
-    Args:
-        seed, number: of the run, and of the network in it.
 
-    Returns:
-        int8 (n_weights,), the last weights that fit, or else those that were right most often; and
-        how many training examples they have right.
-    """
-    network, n = problem.network, len(problem.y_train)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-    x = pool_inputs(network, problem.x_train).astype(np.float32)
-    x /= max(np.sqrt(np.mean(np.square(x))), 1e-6)
+@singledispatch
+def start(network: Network, rng: np.random.Generator) -> np.ndarray:
+    """Latent weights to start from: float32 (n_weights,)."""
     width = 1 / np.sqrt(_fan_in(network))
-    latents = (width * (2 * rng.random(network.n_weights) - 1)).astype(np.float32)
-    mean, square, steps = np.zeros_like(latents), np.zeros_like(latents), 0
-    best, most, fitted = np.ones(network.n_weights, np.int8), -1, 0
-    for _ in range(_MOST_EPOCHS):
-        for batch in np.array_split(rng.permutation(n), -(-n // _BATCH)):
-            weights = np.where(latents >= 0, np.float32(1), np.float32(-1))
-            gradient = _gradient(network, weights, x[batch], problem.y_train[batch])
-            steps += 1
-            mean += (1 - _BETA1) * (gradient - mean)
-            square += (1 - _BETA2) * (gradient**2 - square)
-            spread = np.sqrt(square / (1 - _BETA2**steps)) + _EPSILON
-            latents -= _RATE / (1 - _BETA1**steps) * mean / spread
-            np.clip(latents, -1, 1, out=latents)
-        signs = np.where(latents >= 0, 1, -1).astype(np.int8)
-        correct = count_correct(network, signs, problem.x_train, problem.y_train)
-        if correct >= most:
-            best, most = signs, correct
-        fitted += most == n
-        if fitted > _EXTRA_EPOCHS:
-            break
-    return best, most
+    return (width * (2 * rng.random(network.n_weights) - 1)).astype(np.float32)
+
+
+@singledispatch
+def bound_of(network: Network) -> np.ndarray | float:
+    """Latents are kept within this of zero."""
+    return 1.0
+
+
+@singledispatch
+def weights_of(network: Network, latents: np.ndarray) -> np.ndarray:
+    """Weights of the network, a copy: (n_weights,)."""
+    return np.where(latents >= 0, 1, -1).astype(np.int8)
 
 
 def _fan_in(network: Network) -> np.ndarray:
@@ -70,7 +45,8 @@ def _fan_in(network: Network) -> np.ndarray:
     return np.repeat(inputs, [own.n_weights for own in layers])
 
 
-def _gradient(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+@singledispatch
+def gradient_of(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of the mean cross-entropy in the weights, read as real numbers: (n_weights,).
 
     Every layer is divided by the root of its number of inputs, which changes no prediction.
@@ -83,17 +59,22 @@ def _gradient(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarra
     for linear, weight in zip(network.linears, layers[len(network.stages) :]):
         x, undo = _linear(weight, x, last=linear is network.linears[-1])
         back.append(undo)
-    logits = _LOGIT_SCALE * x
-    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-    likely /= likely.sum(axis=1, keepdims=True)
-    likely[np.arange(len(y)), y] -= 1
-    down, found = _LOGIT_SCALE / len(y) * likely, []
+    down, found = cross_entropy_gradient(x, y, LOGIT_SCALE), []
     for number, undo in reversed(list(enumerate(back, 1))):
         own, down = undo(down)
         found.append(own.ravel())
         if number - 1 == len(network.stages):
             down = down.reshape(image_shape)
     return np.concatenate(found[::-1])
+
+
+def cross_entropy_gradient(logits: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
+    """Gradient of the mean cross-entropy of ``scale`` x logits in the logits: (n, n_classes)."""
+    logits = scale * logits
+    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
+    likely /= likely.sum(axis=1, keepdims=True)
+    likely[np.arange(len(y)), y] -= 1
+    return scale / len(y) * likely
 
 
 def _linear(weight: np.ndarray, x: np.ndarray, last: bool):

@@ -1,0 +1,8 @@
+"""Networks that gradients find, quickly: where a volume sampler also starts from.
+
+A sampler that only ever comes from below cannot know of fits that nothing on the way leads to. So
+it asks what training finds (``adam.descend``), in plain numpy: a job that samples for a second
+cannot wait several for torch. What is trained here decides no result; it is a place to look.
+
+What depends on the kind of weights is dispatched by the network: ``binary`` and ``real``.
+"""
