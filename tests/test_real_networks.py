@@ -21,7 +21,10 @@ NETWORKS = {
     "tanh": (["linear 6"], "tanh", True, "uniform"),
     "three hidden layers": (["linear 4", "linear 5", "linear 3"], "leaky_relu", False, "gaussian"),
     "linear": (["linear 4"], "linear", True, "gaussian"),
+    "convolutions": (["conv 3", "pool", "conv 2 2x2", "linear 4"], "relu", True, "gaussian"),
+    "pooled": (["pool", "conv 2 3x3", "conv 3", "pool"], "tanh", False, "uniform"),
 }
+SHAPES = {"convolutions": (2, 7, 6), "pooled": (1, 11, 9)}
 
 
 @jit
@@ -41,11 +44,12 @@ def walk(plan, state, scratch, move, weights, kind, far, seed, moves, least):
 
 def posed(name, n=40, features=9, classes=3):
     layers, activation, biases, prior = NETWORKS[name]
+    shape = SHAPES.get(name, (features,))
     network = build_real_network(
-        layers, (features,), classes, prior=prior, biases=biases, activation=activation
+        layers, shape, classes, prior=prior, biases=biases, activation=activation
     )
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((n, features)), rng.integers(0, classes, n)
+    x, y = rng.standard_normal((n, *shape)), rng.integers(0, classes, n)
     return network, x, y, network.space.draw(rng)
 
 

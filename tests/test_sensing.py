@@ -246,7 +246,7 @@ def test_a_configuration_of_matrix_sensing():
         ({}, {"biases": True}, (), "architectures.factors: it has biases"),
         ({}, {"scale": -1}, (), "scale = -1: must be above 0"),
         ({}, {}, ("gd",), "samplers.gd: it does not know sensing"),
-        ({}, {}, ("rewl",), "samplers.rewl: it knows binary weights alone"),
+        ({}, {}, ("rewl",), "samplers.rewl: it does not know sensing"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset, architecture, samplers, said):

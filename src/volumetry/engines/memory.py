@@ -24,4 +24,4 @@ def state_bytes(network: Network | RealNetwork, n: int) -> int:
 
 @state_bytes.register
 def _(network: RealNetwork, n: int) -> int:
-    return 2 * 8 * network.n_units * n
+    return 8 * (network.n_sums + network.n_values) * n

@@ -3,10 +3,13 @@ change, and nothing else.
 
 What outputs count, each class of plans says for itself (``judge``): here, examples that are right.
 
-A move gives some incoming weights of a unit new values. Its pre-activation changes by their
-differences times the inputs; each unit of the next layer by one weight times the change of what the
-unit passes on; layers after that are computed in full. All values are float64 and are updated by
+A move gives some incoming weights of a unit new values. Its pre-activations change by their
+differences times the inputs; those of the next layer by weights times the change of what the unit
+passes on; layers after that are computed in full. All values are float64 and are updated by
 differences, so rounding adds up: ``initialise`` has to compute them anew now and then.
+
+The channel of a convolution is a unit with a pre-activation at every position; it passes on the
+largest of each square. Each of them is a row of values, one for each example.
 
 A move runs through ``propose``, ``evaluate``, and if it is accepted, ``commit`` and ``put``; a move
 that is rejected has left nothing behind.
@@ -19,6 +22,7 @@ import numpy as np
 from volumetry.kernels.jit import borrowed, by_record, inlined, jit, part
 from volumetry.kernels.philox import below, log_uniform, words
 from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
+from volumetry.networks.real_layers import RealConv
 from volumetry.weights.real import RealWeights
 
 _LINEAR, _RELU, _TANH, _LEAKY = range(len(ACTIVATIONS))
@@ -26,18 +30,34 @@ _TWO_PI = 2 * np.pi
 
 
 class RealLayer(NamedTuple):
-    """What kernels know of a linear layer.
+    """What kernels know of a layer.
 
     Attributes:
         inputs, fan_in, outputs: inputs, incoming weights of a unit (with its bias), and units.
-        first_weight, first_row: how many weights, and units, the layers before it have.
+        first_weight: how many weights the layers before it have.
+        first_sum, first_value: its first row among pre-activations, and among what is passed on.
+        positions, places: rows of a unit among the former, and among the latter.
+        from_one: incoming weights of a unit that look at one unit of the layer before.
+        kernel, pad, height, width: of a convolution, and of what it sees; 0 of a linear layer.
+        rows, columns, pool: height and width of a channel, and of the squares it passes on.
     """
 
     inputs: int
     fan_in: int
     outputs: int
     first_weight: int
-    first_row: int
+    first_sum: int
+    first_value: int
+    positions: int
+    places: int
+    from_one: int
+    kernel: int
+    pad: int
+    height: int
+    width: int
+    rows: int
+    columns: int
+    pool: int
 
 
 _LAYER = np.dtype([(name, np.int64) for name in RealLayer._fields], align=True)
@@ -48,7 +68,7 @@ class RealPlan(NamedTuple):
 
     Attributes:
         layers: ``RealLayer`` of each.
-        x: float64 (inputs + 1, n): what the first layer sees, then ones, for biases.
+        x: float64 (values, n): what the first layer sees.
         label: int64 (n,).
         activation: number of it, after every layer but the last.
         logit_scale: of the network.
@@ -69,8 +89,9 @@ class RealState(NamedTuple):
     """The values of a network on the examples, or of several, one after the other.
 
     Attributes:
-        sums: float64 (units, n): pre-activations of all layers, the last of which are logits.
-        values: float64 (units, n): what units pass on; not used of the logits.
+        sums: float64 (rows, n): pre-activations of all layers, the last of which are logits.
+        values: float64 (rows, n): what units pass on, not used of the logits; then room for what
+            one unit does.
     """
 
     sums: np.ndarray
@@ -97,14 +118,22 @@ def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPl
 
 
 def laid_out(network: RealNetwork, x: np.ndarray) -> dict:
-    """What all plans have: a network, and what its first layer sees, float64 (n, inputs)."""
-    layers, units = [], 0
-    for layer, segment in zip(network.linears, network.segments):
-        layers.append((layer.inputs, layer.fan_in, layer.outputs, segment.first, units))
-        units += layer.outputs
+    """What all plans have: a network, and what its first layer sees, float64 (n, values)."""
+    layers, sums, values, places = [], 0, 0, 1
+    for own, segment in zip(network.layers_with_weights, network.segments):
+        if isinstance(own, RealConv):
+            shape = own.kernel, own.pad, *own.shape_in[1:], *own.size, own.pool
+            from_one = own.kernel**2
+        else:
+            shape, from_one = (0,) * 7, places
+        places = own.places
+        sizes = own.inputs, own.fan_in, own.outputs
+        starts = segment.first, sums, values
+        layers.append((*sizes, *starts, own.positions, places, from_one, *shape))
+        sums, values = sums + own.outputs * own.positions, values + own.outputs * places
     return {
         "layers": np.array(layers, _LAYER),
-        "x": np.ascontiguousarray(np.vstack([x.T, np.ones((1, len(x)))])),
+        "x": np.ascontiguousarray(x.T),
         "activation": ACTIVATIONS.index(network.activation),
         "scale": network.space.scale,
         "uniform": network.space.prior == "uniform",
@@ -113,8 +142,11 @@ def laid_out(network: RealNetwork, x: np.ndarray) -> dict:
 
 def make_real_state(network: RealNetwork, n: int, count: int | None = None) -> RealState:
     """Room for the values of a network on n examples, or of ``count`` of them."""
-    shape = (network.n_units, n) if count is None else (count, network.n_units, n)
-    return RealState(np.zeros(shape), np.zeros(shape))
+    before = () if count is None else (count,)
+    spare = max(layer.places for layer in network.layers_with_weights)
+    return RealState(
+        np.zeros((*before, network.n_sums, n)), np.zeros((*before, network.n_values + spare, n))
+    )
 
 
 def make_real_move(most: int) -> RealMove:
@@ -139,14 +171,58 @@ def pass_row(sums, values, activation):
 
 
 @inlined
-def _incoming(plan, state, layer, number):
-    """What an incoming weight of a layer multiplies: (n,)."""
-    own = plan.layers[layer]
-    if number == own.inputs:
-        return plan.x[plan.x.shape[0] - 1]
-    if layer == 0:
-        return plan.x[number]
-    return state.values[plan.layers[layer - 1].first_row + number]
+def _pass_unit(own, sums, row, values, value, activation):
+    """What a unit passes on, from its pre-activations from ``row`` on."""
+    if own.kernel == 0:
+        pass_row(sums[row], values[value], activation)
+    else:
+        _pass_channel(own, sums, row, values, value, activation)
+
+
+@part
+def _pass_channel(own, sums, row, values, value, activation):
+    sums, values = borrowed(sums), borrowed(values)
+    across = own.columns // own.pool
+    for place in range(own.places):
+        corner = row + own.pool * (place // across * own.columns + place % across)
+        largest = borrowed(values[value + place])
+        largest[:] = sums[corner]
+        for y in range(own.pool):
+            for x in range(own.pool):
+                for e in range(largest.size):
+                    largest[e] = max(largest[e], sums[corner + y * own.columns + x, e])
+        pass_row(largest, largest, activation)
+
+
+@inlined
+def _add(own, number, factor, source, first, sums, row):
+    """Add ``factor`` times what an incoming weight looks at to pre-activations from ``row`` on.
+
+    ``source`` has what the layer sees, from row ``first`` on.
+    """
+    if number == own.inputs:  # a bias
+        for p in range(own.positions):
+            for e in range(sums.shape[1]):
+                sums[row + p, e] += factor
+    elif own.kernel == 0:
+        for e in range(sums.shape[1]):
+            sums[row, e] += factor * source[first + number, e]
+    else:
+        _add_shifted(own, number, factor, source, first, sums, row)
+
+
+@part
+def _add_shifted(own, number, factor, source, first, sums, row):
+    source, sums = borrowed(source), borrowed(sums)
+    area = own.kernel * own.kernel
+    channel, place = number // area, number % area
+    down, right = place // own.kernel - own.pad, place % own.kernel - own.pad
+    for y in range(max(0, -down), min(own.rows, own.height - down)):
+        for x in range(max(0, -right), min(own.columns, own.width - right)):
+            seen = first + (channel * own.height + y + down) * own.width + x + right
+            to = row + y * own.columns + x
+            for e in range(sums.shape[1]):
+                sums[to, e] += factor * source[seen, e]
 
 
 @jit
@@ -243,35 +319,27 @@ def evaluate(plan, state, move, weights, scratch):
     """What a network counts after a move; new values go to ``scratch``."""
     layer, unit, start, count = move.place[0], move.place[1], move.place[2], move.place[3]
     own = plan.layers[layer]
-    row = own.first_row + unit
-    n = plan.x.shape[1]
+    row = own.first_sum + unit * own.positions
     first = own.first_weight + unit * own.fan_in
     sums, new_sums = borrowed(state.sums), borrowed(scratch.sums)
-    new = borrowed(new_sums[row])
-    new[:] = sums[row]
+    for p in range(own.positions):
+        new_sums[row + p] = sums[row + p]
+    source, seen = borrowed(plan.x), 0
+    if layer > 0:
+        source, seen = borrowed(state.values), plan.layers[layer - 1].first_value
     for t in range(count):
         number = (start + t) % own.fan_in
         change = np.float64(move.new[t]) - np.float64(weights[first + number])
-        source = borrowed(_incoming(plan, state, layer, number))
-        for e in range(n):
-            new[e] += change * source[e]
+        _add(own, number, change, source, seen, new_sums, row)
     last = plan.layers.size - 1
     if layer == last:
         for v in range(own.outputs):
             if v != unit:
-                scratch.sums[own.first_row + v] = state.sums[own.first_row + v]
+                scratch.sums[own.first_sum + v] = state.sums[own.first_sum + v]
     else:
-        passed, before = borrowed(scratch.values[row]), borrowed(state.values[row])
-        pass_row(new, passed, plan.activation)
-        after = plan.layers[layer + 1]
-        change_of = borrowed(scratch.values[plan.layers[last].first_row])  # free until the count
-        for e in range(n):
-            change_of[e] = passed[e] - before[e]
-        for v in range(after.outputs):
-            weight = np.float64(weights[after.first_weight + v * after.fan_in + unit])
-            target = after.first_row + v
-            for e in range(n):
-                new_sums[target, e] = sums[target, e] + weight * change_of[e]
+        value = own.first_value + unit * own.places
+        _pass_unit(own, new_sums, row, borrowed(scratch.values), value, plan.activation)
+        _change_next(plan, state, scratch, weights, layer, unit, value)
         _pass_on(plan, scratch, layer + 1)
         for later in range(layer + 2, plan.layers.size):
             _in_full(plan, scratch, weights, later)
@@ -279,26 +347,60 @@ def evaluate(plan, state, move, weights, scratch):
 
 
 @inlined
+def _change_next(plan, state, scratch, weights, layer, unit, value):
+    """New pre-activations of the layer after a unit whose values, from a row on, are new."""
+    sums, new_sums = borrowed(state.sums), borrowed(scratch.sums)
+    values, new_values = borrowed(state.values), borrowed(scratch.values)
+    own, after = plan.layers[layer], plan.layers[layer + 1]
+    n, room = plan.x.shape[1], new_values.shape[0] - own.places  # for the changes
+    for p in range(own.places):
+        for e in range(n):
+            new_values[room + p, e] = new_values[value + p, e] - values[value + p, e]
+    for v in range(after.outputs):
+        row = after.first_sum + v * after.positions
+        first = after.first_weight + v * after.fan_in + unit * after.from_one
+        if after.kernel == 0:
+            weight = np.float64(weights[first])
+            for e in range(n):
+                new_sums[row, e] = sums[row, e] + weight * new_values[room, e]
+            for i in range(1, after.from_one):
+                weight = np.float64(weights[first + i])
+                for e in range(n):
+                    new_sums[row, e] += weight * new_values[room + i, e]
+        else:
+            for p in range(after.positions):
+                new_sums[row + p] = sums[row + p]
+            for i in range(after.from_one):
+                weight = np.float64(weights[first + i])
+                _add(after, i, weight, new_values, room, new_sums, row)
+
+
+@inlined
 def _pass_on(plan, state, layer):
     """What the units of a layer pass on, from their pre-activations."""
     if layer < plan.layers.size - 1:
         own = plan.layers[layer]
-        for row in range(own.first_row, own.first_row + own.outputs):
-            pass_row(state.sums[row], state.values[row], plan.activation)
+        sums, values = borrowed(state.sums), borrowed(state.values)
+        for v in range(own.outputs):
+            row, value = own.first_sum + v * own.positions, own.first_value + v * own.places
+            _pass_unit(own, sums, row, values, value, plan.activation)
 
 
 @inlined
 def _in_full(plan, state, weights, layer):
     """Compute a layer from what the layer before it passes on."""
     own = plan.layers[layer]
+    sums = borrowed(state.sums)
+    source, seen = borrowed(plan.x), 0
+    if layer > 0:
+        source, seen = borrowed(state.values), plan.layers[layer - 1].first_value
     for v in range(own.outputs):
-        target = state.sums[own.first_row + v]
-        target[:] = 0.0
+        row = own.first_sum + v * own.positions
+        for p in range(own.positions):
+            sums[row + p] = 0.0
         for number in range(own.fan_in):
             weight = np.float64(weights[own.first_weight + v * own.fan_in + number])
-            source = _incoming(plan, state, layer, number)
-            for e in range(plan.x.shape[1]):
-                target[e] += weight * source[e]
+            _add(own, number, weight, source, seen, sums, row)
     _pass_on(plan, state, layer)
 
 
@@ -308,10 +410,11 @@ def _count_correct(plan, state):
     # have room for the logit of the label and for the largest of the others.
     own = plan.layers[plan.layers.size - 1]
     sums, label = borrowed(state.sums), borrowed(plan.label)
-    right, other = borrowed(state.values[own.first_row]), borrowed(state.values[own.first_row + 1])
+    right = borrowed(state.values[own.first_value])
+    other = borrowed(state.values[own.first_value + 1])
     other[:] = -np.inf
     for v in range(own.outputs):
-        row = own.first_row + v
+        row = own.first_sum + v
         for e in range(label.size):
             logit, is_own = sums[row, e], label[e] == v
             right[e] = logit if is_own else right[e]
@@ -350,13 +453,16 @@ def commit(plan, state, move, scratch):
     """Make the candidate of the last ``evaluate`` current; its weights are for ``put``."""
     layer, unit = move.place[0], move.place[1]
     own = plan.layers[layer]
-    row = own.first_row + unit
-    state.sums[row] = scratch.sums[row]
-    state.values[row] = scratch.values[row]
+    row, value = own.first_sum + unit * own.positions, own.first_value + unit * own.places
+    for p in range(own.positions):
+        state.sums[row + p] = scratch.sums[row + p]
+    for p in range(own.places):
+        state.values[value + p] = scratch.values[value + p]
     if layer < plan.layers.size - 1:
-        after = plan.layers[layer + 1].first_row
-        state.sums[after:] = scratch.sums[after:]
-        state.values[after:] = scratch.values[after:]
+        after = plan.layers[layer + 1]
+        state.sums[after.first_sum :] = scratch.sums[after.first_sum :]
+        last = plan.layers[plan.layers.size - 1].first_value
+        state.values[after.first_value : last] = scratch.values[after.first_value : last]
 
 
 @jit

@@ -54,14 +54,14 @@ def _bin_of_loss(plan, state):
         square = 0.0
         for i in range(own.outputs):
             for j in range(plan.x.shape[1]):
-                square += product[own.first_row + i, j] ** 2
+                square += product[own.first_sum + i, j] ** 2
         factor = plan.norm / np.sqrt(square) if square > 0 else 0.0
     loss = 0.0
     for k in range(plan.values.size):
         total = 0.0
         for i in range(own.outputs):
             for j in range(plan.x.shape[1]):
-                total += plan.matrices[k, i, j] * product[own.first_row + i, j]
+                total += plan.matrices[k, i, j] * product[own.first_sum + i, j]
         loss += (factor * total - plan.values[k]) ** 2
     loss /= plan.values.size
     low, high = 0, plan.edges.size

@@ -45,10 +45,12 @@ def move_work(network: Network | RealNetwork, layer: int, flips: int) -> float:
 
 @move_work.register
 def _(network: RealNetwork, layer: int, flips: int) -> float:
-    linears, last = network.linears, len(network.linears) - 1
-    work = min(flips, linears[layer].fan_in) + _COUNTED * network.n_classes
-    if layer < last:
-        work += linears[layer + 1].outputs
-    for later in linears[layer + 2 :]:
-        work += later.n_weights
+    layers = network.layers_with_weights
+    own = layers[layer]
+    work = min(flips, own.fan_in) * own.positions + _COUNTED * network.n_classes
+    for later in layers[layer + 1 : layer + 2]:
+        # The weights that look at the unit: of a convolution, at every place of it.
+        work += later.positions * later.n_weights / own.outputs
+    for later in layers[layer + 2 :]:
+        work += later.positions * later.n_weights
     return float(work)

@@ -27,8 +27,8 @@ def training_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -
     batch = min(n, parameters.get("batch_size", n))
     values = math.prod(network.input_shape) + sum(layer.outputs for layer in network.linears)
     for stage in network.stages:
-        channels, height, width = stage.shape_in
-        values += (9 * channels + stage.channels) * height * width
+        outputs, area = stage.shape_out[0], math.prod(stage.shape_in[1:])
+        values += (stage.n_weights // outputs + outputs) * area
     return _TORCH + parameters["networks"] * (20 * network.n_weights + 8 * batch * values)
 
 

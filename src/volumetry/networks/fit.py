@@ -46,7 +46,7 @@ def fit(
         input_shape: (channels, height, width) or (features,).
         n_classes: number of classes, at least 2.
         input_bound: largest |input|, an integer; networks with real weights see inputs divided by
-            it.
+            it, unless the architecture has ``normalise``.
 
     Raises:
         NetworkError: as the functions that build either kind of network.

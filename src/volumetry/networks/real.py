@@ -1,12 +1,13 @@
-"""Networks with real weights: linear layers, biases if wanted, and a choice of activations.
+"""Networks with real weights: convolutions, linear layers, biases if wanted, and a choice of
+activations.
 
 Weights lie in one flat vector: layer after layer, each (outputs, inputs) in C order, with the bias
-of a unit as its last incoming weight. This module has the forward pass that computes every layer in
+of a unit as its last incoming weight; the inputs of a channel of a convolution are (channels,
+height, width) of its kernel. This module has the forward pass that computes every layer in
 full, in float64: the yardstick of the incremental engine.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import numpy as np
 
 from volumetry.errors import NetworkError
 from volumetry.networks import forward
+from volumetry.networks.real_layers import RealConv, RealLinear, lay_out
 from volumetry.weights.moves import Segment, consecutive
 from volumetry.weights.real import PRIORS, RealWeights
 
@@ -37,28 +39,13 @@ TIE = 1e-9
 the two and of ``RealNetwork.logit_scale``. Whatever is closer is a tie and wrong, so that rounding,
 1e-13 or so, decides nothing; where no unit passes anything on, it is all that logits are."""
 
-DEFAULTS: dict[str, Any] = {"scale": "fan_in", "biases": False, "activation": "relu"}
+DEFAULTS: dict[str, Any] = {
+    "scale": "fan_in",
+    "biases": False,
+    "activation": "relu",
+    "normalise": None,
+}
 """What an architecture with real weights may leave out."""
-
-_LAYER = re.compile(r"linear ([1-9][0-9]{0,8})")
-
-
-@dataclass(frozen=True)
-class RealLinear:
-    """One linear layer; a unit has ``inputs`` incoming weights, and a bias beside them or not."""
-
-    inputs: int
-    outputs: int
-    bias: bool
-
-    @property
-    def fan_in(self) -> int:
-        """Incoming weights of a unit, its bias included."""
-        return self.inputs + self.bias
-
-    @property
-    def n_weights(self) -> int:
-        return self.outputs * self.fan_in
 
 
 @dataclass(frozen=True)
@@ -67,21 +54,29 @@ class RealNetwork:
 
     Attributes:
         layers: the layer list it was built from.
-        input_shape: of an input; layers see it flat.
+        input_shape: of an input.
+        input_pools: 2x2 poolings that come before the first layer with weights.
+        stages: the convolutions, in order.
         linears: the linear layers, in order; the last has one output for each class.
         activation: one of ``ACTIVATIONS``, after every layer but the last.
-        input_bound: what inputs are divided by.
+        shift, spread: layers see (x - shift) / spread of inputs x.
         space: where the weights live.
     """
 
     layers: tuple[str, ...]
     input_shape: tuple[int, ...]
+    input_pools: int
+    stages: tuple[RealConv, ...]
     linears: tuple[RealLinear, ...]
     activation: str
-    input_bound: float
+    shift: float
+    spread: float
     space: RealWeights
 
-    stages = ()  # no convolutions
+    @property
+    def layers_with_weights(self) -> tuple[RealConv | RealLinear, ...]:
+        """In the order of the vector of weights."""
+        return (*self.stages, *self.linears)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -100,17 +95,25 @@ class RealNetwork:
     @cached_property
     def logit_scale(self) -> float:
         """What logits are of the order of, under the prior and for inputs of order one."""
-        layers = zip(self.linears, self.space.scales)
+        layers = zip(self.layers_with_weights, self.space.scales)
         return math.prod(scale * math.sqrt(layer.fan_in) for layer, scale in layers)
 
     def seen(self, x: np.ndarray) -> np.ndarray:
-        """Examples (n, *input_shape) as the first layer sees them: float64 (n, inputs)."""
-        return np.asarray(x, np.float64).reshape(len(x), -1) / self.input_bound
+        """Examples (n, *input_shape) as the first layer sees them: float64 (n, values)."""
+        x = np.asarray(x, np.float64)
+        for _ in range(self.input_pools):
+            x = forward.max_pool(x)
+        return (x.reshape(len(x), -1) - self.shift) / self.spread
 
     @cached_property
-    def n_units(self) -> int:
-        """Units of all layers, logits included."""
-        return sum(layer.outputs for layer in self.linears)
+    def n_sums(self) -> int:
+        """Pre-activations of all layers, logits included."""
+        return sum(layer.outputs * layer.positions for layer in self.layers_with_weights)
+
+    @cached_property
+    def n_values(self) -> int:
+        """Values that all layers pass on, logits included."""
+        return sum(layer.outputs * layer.places for layer in self.layers_with_weights)
 
 
 def build_real_network(
@@ -122,22 +125,25 @@ def build_real_network(
     scale: str | float | Sequence[float] = DEFAULTS["scale"],
     biases: bool = DEFAULTS["biases"],
     activation: str = DEFAULTS["activation"],
+    normalise: Sequence[float] | None = DEFAULTS["normalise"],
     input_bound: float = 1.0,
 ) -> RealNetwork:
     """Fit a layer list to an input.
 
     Args:
-        layers: 'linear K' each; the last layer, to the classes, is implied.
+        layers: as for ``real_layers.lay_out``.
         input_shape: of an input.
         n_classes: number of classes, at least 2.
         prior: gaussian or uniform.
         scale: a name of ``SCALES``, or a positive number for all layers, or for each.
         biases: whether units have one, with the prior of their layer.
         activation: after every layer but the last.
-        input_bound: what inputs are divided by; with the largest of them, they lie in [-1, 1].
+        normalise: mean and standard deviation that inputs lose; by default, they are divided by
+            ``input_bound``, the largest of them.
 
     Raises:
-        NetworkError: no such prior, activation or layer, or a scale that is not positive.
+        NetworkError: no such prior, activation or layer, a layer that does not fit what reaches
+            it, or a scale or standard deviation that is not positive.
     """
     for name, value, known in (
         ("weights", prior, PRIORS),
@@ -145,24 +151,26 @@ def build_real_network(
     ):
         if value not in known:
             raise NetworkError(f"{name} = {value!r}: must be one of {', '.join(known)}; choose one")
-    found, inputs = [], math.prod(input_shape)
-    for layer in (*layers, f"linear {n_classes}"):
-        if not (size := _LAYER.fullmatch(layer)):
-            raise NetworkError(
-                f"layer {layer!r} is not 'linear K': networks with real weights have linear layers "
-                "alone; leave it out, or use binary weights"
-            )
-        found.append(RealLinear(inputs, int(size[1]), biases))
-        inputs = int(size[1])
-    names = [*(f"linear {number}" for number in range(1, len(found))), "output"]
+    shift, spread = normalise or (0.0, input_bound)
+    if not 0 < spread < math.inf or not math.isfinite(shift):
+        raise NetworkError(
+            f"normalise = {[shift, spread]}: must be a mean and a positive standard deviation; "
+            "correct it"
+        )
+    pools, stages, linears = lay_out(layers, input_shape, n_classes, biases)
+    found = (*stages, *linears)
+    names = [
+        *(f"conv {number}" for number in range(1, len(stages) + 1)),
+        *(f"linear {number}" for number in range(1, len(linears))),
+        "output",
+    ]
     segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
     space = RealWeights(prior, segments, _scales(scale, prior, found))
-    return RealNetwork(
-        tuple(layers), tuple(input_shape), tuple(found), activation, input_bound, space
-    )
+    fitted = pools, stages, linears, activation, float(shift), float(spread)
+    return RealNetwork(tuple(layers), tuple(input_shape), *fitted, space)
 
 
-def _scales(scale, prior: str, layers: Sequence[RealLinear]) -> tuple[float, ...]:
+def _scales(scale, prior: str, layers: Sequence[RealConv | RealLinear]) -> tuple[float, ...]:
     if isinstance(scale, str):
         if scale not in SCALES:
             raise NetworkError(
@@ -210,7 +218,7 @@ def split_weights(network: RealNetwork, weights: np.ndarray) -> list[np.ndarray]
         weights[..., s.first : s.first + s.size].reshape(
             *weights.shape[:-1], layer.outputs, layer.fan_in
         )
-        for s, layer in zip(network.segments, network.linears)
+        for s, layer in zip(network.segments, network.layers_with_weights)
     ]
 
 
@@ -225,14 +233,34 @@ def logits(network: RealNetwork, weights: np.ndarray, x: np.ndarray) -> np.ndarr
         float64 (examples, n_classes).
     """
     values = network.seen(x)
-    for layer, weight in zip(network.linears, split_weights(network, weights)):
+    for layer, weight in zip(network.layers_with_weights, split_weights(network, weights)):
         weight = weight.astype(np.float64)
-        values = values @ weight[:, : layer.inputs].T
+        seen = patches(layer, values) if isinstance(layer, RealConv) else values
+        values = seen @ weight[:, : layer.inputs].T
         if layer.bias:
             values = values + weight[:, -1]
+        if isinstance(layer, RealConv):
+            values = pooled(layer, values)
         if layer is not network.linears[-1]:
             values = activate(values, network.activation)
     return values
+
+
+def patches(layer: RealConv, x: np.ndarray) -> np.ndarray:
+    """What the kernels of a convolution lie on: (n, values) as (n, positions, inputs)."""
+    x = x.reshape(len(x), *layer.shape_in)
+    x = np.pad(x, ((0, 0), (0, 0), (layer.pad, layer.pad), (layer.pad, layer.pad)))
+    views = np.lib.stride_tricks.sliding_window_view(x, (layer.kernel, layer.kernel), axis=(2, 3))
+    return views.transpose(0, 2, 3, 1, 4, 5).reshape(len(x), layer.positions, layer.inputs)
+
+
+def pooled(layer: RealConv, sums: np.ndarray) -> np.ndarray:
+    """The largest of each square: (n, positions, channels) as (n, values)."""
+    height, width = layer.shape_out[1:]
+    images = sums.transpose(0, 2, 1).reshape(len(sums), layer.outputs, *layer.size)
+    images = images[..., : height * layer.pool, : width * layer.pool]
+    squares = images.reshape(len(sums), layer.outputs, height, layer.pool, width, layer.pool)
+    return squares.max(axis=(3, 5)).reshape(len(sums), -1)
 
 
 @forward.count_correct.register

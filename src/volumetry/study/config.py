@@ -246,11 +246,12 @@ def _check_sensing(path: str, spec: dict, description: Options, config: dict) ->
     spec["n_validation"], spec["n"] = 0, sorted(spec["n"])
     _located(path, description.check_sizes, spec["n"])
     for name, architecture in config["architectures"].items():
-        if weights_of(architecture) == BINARY or architecture["biases"]:
-            has = "biases" if weights_of(architecture) != BINARY else "binary weights"
+        has = [key for key in ("biases", "normalise") if architecture.get(key)]
+        if weights_of(architecture) == BINARY or has:
             raise ConfigError(
-                f"architectures.{name}: it has {has}, and {path} takes real weights without "
-                "biases; set weights to gaussian or uniform, and remove biases"
+                f"architectures.{name}: it has {has[0] if has else 'binary weights'}, and {path} "
+                "takes real weights alone; set weights to gaussian or uniform, and remove biases "
+                "and normalise"
             )
 
 
@@ -263,7 +264,9 @@ def _architecture(name: str, architecture: dict) -> dict:
                 f"or name the architecture {', '.join(PRESETS)}" + did_you_mean(name, PRESETS)
             )
         architecture = {"layers": name} | architecture
-    layers = _located(f"architectures.{name}.layers", parse_layers, architecture["layers"])
+    layers = architecture["layers"]
+    if isinstance(layers, str) or weights_of(architecture) == BINARY:
+        layers = _located(f"architectures.{name}.layers", parse_layers, layers)
     return _located(f"architectures.{name}", complete, architecture | {"layers": list(layers)})
 
 

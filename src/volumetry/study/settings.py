@@ -65,17 +65,17 @@ class ArchitectureEntry:
     """An entry of ``architectures``."""
 
     layers: list[str] | str = parameter(
-        entry=parameter(about="One of 'conv C', 'pool', 'linear K'."),
+        entry=parameter(about="One of 'conv C', 'conv C KxK', 'pool', 'linear K'."),
         otherwise="the preset of that name",
         about="List of 'conv C', 'pool', 'linear K', or the name of a preset; may be left out "
-        "where the architecture has a preset's name.",
+        "where the architecture has a preset's name. 'conv C' has kernels of 3x3 and keeps the "
+        "size of images; real weights take 'conv C KxK', too, without zeros around images.",
     )
     weights: str = parameter(
         choices=(BINARY, *PRIORS),
         otherwise=f"`{BINARY}`",
         about="What weights are: -1 or +1, all alike, or real numbers with a normal or a uniform "
-        "prior; the volume is then the probability under the prior. Real weights take linear "
-        "layers.",
+        "prior; the volume is then the probability under the prior.",
     )
     scale: str | float | list[float] = parameter(
         above=0,
@@ -94,6 +94,12 @@ class ArchitectureEntry:
         choices=ACTIVATIONS,
         otherwise=_of_real("activation"),
         about="What follows every layer but the last. For real weights only.",
+    )
+    normalise: list[float] | None = parameter(
+        entry=parameter(about="The mean, then the standard deviation."),
+        otherwise="inputs over their largest, for real weights",
+        about="Mean m and standard deviation s of inputs, [m, s]: networks see (x - m) / s. For "
+        "real weights only.",
     )
 
 
