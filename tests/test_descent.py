@@ -41,13 +41,17 @@ def test_gradients_are_those_of_torch(layers):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradients_of_real_weights_are_those_of_torch(activation):
+@pytest.mark.parametrize(
+    "layers, shape",
+    [(("linear 5", "linear 4"), (7,)), (("conv 3", "pool", "conv 2 2x2", "linear 4"), (2, 7, 6))],
+)
+def test_gradients_of_real_weights_are_those_of_torch(layers, shape, activation):
     network = build_real_network(
-        ("linear 5", "linear 4"), (7,), 3, prior="gaussian", biases=True, activation=activation
+        layers, shape, 3, prior="gaussian", biases=True, activation=activation
     )
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(6, 7)).astype(np.float32)
-    y, weights = rng.integers(0, 3, 6), network.space.draw(rng)
+    x, y = network.seen(rng.normal(size=(6, *shape))).astype(np.float32), rng.integers(0, 3, 6)
+    weights = network.space.draw(rng)
     given = (torch.from_numpy(values)[None] for values in (weights, x, y))
     theirs = model.gradient(network, *given, binary.LOGIT_SCALE / network.logit_scale)
     own = binary.gradient_of(network, weights, x, y)

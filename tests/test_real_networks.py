@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from volumetry.engines import real as engine
 from volumetry.errors import NetworkError
+from volumetry.kernels import streams
 from volumetry.kernels.jit import jit
+from volumetry.methods import model, real_model  # noqa: F401
+from volumetry.methods.guess_real import RealChecker
 from volumetry.networks.real import (
     activate,
     build_real_network,
@@ -123,6 +127,39 @@ def test_the_forward_pass_is_what_one_writes_by_hand():
     np.testing.assert_allclose(logits(network, weights, x), expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_has_the_same_logits(name):
+    network, x, _, weights = posed(name)
+    given = torch.from_numpy(weights)[None], model.as_images(network, x, x)[None]
+    theirs, own = model.logits(network, *given)[0].numpy(), logits(network, weights, x)
+    np.testing.assert_allclose(theirs, own, atol=1e-5 * np.abs(own).max())
+
+
+def test_inputs_lose_their_mean_and_are_pooled():
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    network = build_real_network(["pool"], (1, 4, 4), 2, prior="gaussian", normalise=[5, 2])
+    assert network.seen(x).tolist() == [[0.0, 1.0, 4.0, 5.0]]
+
+
+def test_many_examples_are_evaluated_like_few():
+    network, x, _, weights = posed("convolutions", n=250)
+    few = [logits(network, weights, part) for part in np.array_split(x, 50)]
+    np.testing.assert_allclose(logits(network, weights, x), np.concatenate(few), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_guesses_that_fit_are_those_of_the_forward_pass(name):
+    network, x, y, weights = posed(name, n=3)
+    found, own = RealChecker(network, x, y).check(3, 0, 400), []
+    for guess in range(400):
+        uniform = network.space.prior == "uniform"
+        number = streams.stream(streams.GUESSES, 0)
+        engine.draw_weights(np.uint64(3), number, guess, network.space.scale, uniform, weights)
+        if count_correct(network, weights, x, y) == 3:
+            own.append(guess)
+    assert found.tolist() == own and own
+
+
 def test_rounding_is_no_signal_where_no_unit_passes_anything_on():
     """Logits that went up and down again are not zero to the last bit; they are ties."""
     network = build_real_network(["linear 1"], (4,), 2, prior="gaussian")
@@ -155,7 +192,12 @@ def test_a_tie_is_wrong():
         ({"scale": -1.0}, "scale = -1.0: must be a positive number"),
         ({"scale": "xavier"}, "scale = 'xavier': must be fan_in, fan_out, kaiming"),
         ({"scale": [1.0]}, "1 numbers for 2 layers"),
-        ({"layers": ["conv 3", "linear 4"]}, "layer 'conv 3' is not 'linear K'"),
+        (
+            {"layers": ["conv 3", "linear 4"]},
+            "layer 1 ('conv 3') of [conv 3, linear 4] needs images",
+        ),
+        ({"layers": ["linear 3x3"]}, "layer 'linear 3x3' is not one of"),
+        ({"normalise": [0.0, -1.0]}, "must be a mean and a positive standard deviation"),
     ],
 )
 def test_what_cannot_be_built_is_refused(more, said):

@@ -32,6 +32,7 @@ def test_an_architecture_says_what_its_weights_are():
         "scale": "fan_in",
         "biases": False,
         "activation": "relu",
+        "normalise": None,
     }
     assert study.config["architectures"]["binary"] == {"layers": []}
     network = study.networks["digits", "real"]
@@ -51,7 +52,13 @@ def test_an_architecture_says_what_its_weights_are():
         ({"scale": [1, 0]}, "scale[1] = 0: must be above 0"),
         ({"biases": "yes"}, 'biases = "yes": must be true or false'),
         ({"activation": "gelu"}, 'activation = "gelu": must be one of linear, relu'),
-        ({"layers": ["conv 3"]}, "layer 'conv 3' is not 'linear K'"),
+        ({"layers": ["convolve 3"]}, "layer 'convolve 3' is not one of 'conv C', 'conv C KxK'"),
+        ({"layers": ["conv 3 5x3"]}, "layer 'conv 3 5x3' is not one of"),
+        ({"layers": ["conv 3 9x9"]}, "meets an image of 8x8, smaller than its kernel"),
+        ({"layers": ["linear 3", "conv 2"]}, "layer 2 ('conv 2') of [linear 3, conv 2] follows"),
+        ({"layers": ["pool"] * 4}, "layer 4 ('pool') of [pool, pool, pool, pool] meets"),
+        ({"normalise": [1]}, "normalise = [1.0]: must be a mean and a positive standard"),
+        ({"normalise": [0, 0]}, "normalise = [0.0, 0.0]: must be a mean and a positive standard"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(changes, said):

@@ -39,6 +39,9 @@ TIE = 1e-9
 the two and of ``RealNetwork.logit_scale``. Whatever is closer is a tie and wrong, so that rounding,
 1e-13 or so, decides nothing; where no unit passes anything on, it is all that logits are."""
 
+_AT_ONCE = 100
+"""Examples that a convolution sees at a time: what its kernels lie on stays in the cache."""
+
 DEFAULTS: dict[str, Any] = {
     "scale": "fan_in",
     "biases": False,
@@ -151,11 +154,10 @@ def build_real_network(
     ):
         if value not in known:
             raise NetworkError(f"{name} = {value!r}: must be one of {', '.join(known)}; choose one")
-    shift, spread = normalise or (0.0, input_bound)
-    if not 0 < spread < math.inf or not math.isfinite(shift):
+    seen_as = [0.0, input_bound] if normalise is None else list(normalise)
+    if len(seen_as) != 2 or not np.isfinite(seen_as).all() or not seen_as[1] > 0:
         raise NetworkError(
-            f"normalise = {[shift, spread]}: must be a mean and a positive standard deviation; "
-            "correct it"
+            f"normalise = {seen_as}: must be a mean and a positive standard deviation; correct it"
         )
     pools, stages, linears = lay_out(layers, input_shape, n_classes, biases)
     found = (*stages, *linears)
@@ -166,7 +168,7 @@ def build_real_network(
     ]
     segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
     space = RealWeights(prior, segments, _scales(scale, prior, found))
-    fitted = pools, stages, linears, activation, float(shift), float(spread)
+    fitted = pools, stages, linears, activation, *map(float, seen_as)
     return RealNetwork(tuple(layers), tuple(input_shape), *fitted, space)
 
 
@@ -232,6 +234,9 @@ def logits(network: RealNetwork, weights: np.ndarray, x: np.ndarray) -> np.ndarr
     Returns:
         float64 (examples, n_classes).
     """
+    if network.stages and len(x) > _AT_ONCE:
+        parts = (x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE))
+        return np.concatenate([logits(network, weights, part) for part in parts])
     values = network.seen(x)
     for layer, weight in zip(network.layers_with_weights, split_weights(network, weights)):
         weight = weight.astype(np.float64)
