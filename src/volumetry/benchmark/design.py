@@ -17,6 +17,7 @@ class Design:
         scale_n, scale_n_test, widths, depths: what the cost of a move is followed over: n, N, units
             of the one hidden linear layer, number of hidden linear layers; ``fixed_n`` is n of the
             last three.
+        real_units, real_n: hidden units and training-set sizes of moves of real weights.
         sides, classes, guess_n: images, classes and training-set sizes of Guess & Check.
         guess_batches: batch sizes that its baseline may choose from.
         train_sides, train_n, networks: images, training-set size and networks of training.
@@ -37,6 +38,8 @@ class Design:
     fixed_n: int
     widths: tuple[int, ...]
     depths: tuple[int, ...]
+    real_units: tuple[int, ...]
+    real_n: tuple[int, ...]
     sides: tuple[int, ...]
     classes: tuple[int, ...]
     guess_n: tuple[int, ...]
@@ -63,6 +66,8 @@ DESIGNS = {
         fixed_n=300,
         widths=(32, 64, 128, 256, 512),
         depths=(1, 2, 3, 4),
+        real_units=(16, 64, 256),
+        real_n=(30, 300),
         sides=(8, 28),
         classes=(2, 10),
         guess_n=(4, 16, 32),
@@ -87,6 +92,8 @@ DESIGNS = {
         fixed_n=30,
         widths=(16, 32),
         depths=(1, 2),
+        real_units=(8,),
+        real_n=(30,),
         sides=(8,),
         classes=(2, 10),
         guess_n=(4, 16),

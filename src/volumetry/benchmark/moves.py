@@ -16,6 +16,7 @@ from volumetry.chains.cpu import CpuChains
 from volumetry.chains.records import Tally, Windows
 from volumetry.errors import VolumetryError
 from volumetry.networks import Network
+from volumetry.networks.real import RealNetwork
 from volumetry.systems.classification import Classification, Problem
 
 EXAMPLES = ("training", "training and test")
@@ -34,22 +35,32 @@ class FreeWalk:
         train, test: inputs (n, *input_shape) and labels (n,).
         with_test: whether every move evaluates the test set too.
         bins: of the number of correct test examples, if so; N + 1 tell it exactly.
+        changed: weights that a move changes.
     """
 
-    def __init__(self, network: Network, train, test, *, with_test: bool, bins: int = 2):
+    def __init__(
+        self,
+        network: Network | RealNetwork,
+        train,
+        test,
+        *,
+        with_test: bool,
+        bins: int = 2,
+        changed: int = FLIPS,
+    ):
         problem = Problem(network, *train, *test, *test)
         if with_test:
             self.system = Classification.over_accuracy(problem, bins)
         else:
             self.system = Classification.over_correct(problem)
-        self._chains = CpuChains(self.system, FLIPS, 1, seed=0)
+        self._chains = CpuChains(self.system, changed, 1, seed=0)
         weights = self.system.space.draw(np.random.default_rng(0))
         self._walkers = self._chains.place(weights[None, None])
         self._windows = free_window(self.system)
 
     @property
     def weights(self) -> np.ndarray:
-        """The present weights: int8 (n_weights,)."""
+        """The present weights: (n_weights,)."""
         return self.system.space.decode(self._chains.positions())[0, 0]
 
     @property

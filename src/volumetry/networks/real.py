@@ -160,7 +160,7 @@ def build_real_network(
             f"normalise = {seen_as}: must be a mean and a positive standard deviation; correct it"
         )
     pools, stages, linears = lay_out(layers, input_shape, n_classes, biases)
-    found = (*stages, *linears)
+    found: tuple[RealConv | RealLinear, ...] = (*stages, *linears)
     names = [
         *(f"conv {number}" for number in range(1, len(stages) + 1)),
         *(f"linear {number}" for number in range(1, len(linears))),
@@ -168,8 +168,17 @@ def build_real_network(
     ]
     segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
     space = RealWeights(prior, segments, _scales(scale, prior, found))
-    fitted = pools, stages, linears, activation, *map(float, seen_as)
-    return RealNetwork(tuple(layers), tuple(input_shape), *fitted, space)
+    return RealNetwork(
+        tuple(layers),
+        tuple(input_shape),
+        input_pools=pools,
+        stages=stages,
+        linears=linears,
+        activation=activation,
+        shift=float(seen_as[0]),
+        spread=float(seen_as[1]),
+        space=space,
+    )
 
 
 def _scales(scale, prior: str, layers: Sequence[RealConv | RealLinear]) -> tuple[float, ...]:

@@ -122,6 +122,18 @@ def limits(result: xr.Dataset) -> Table:
     return Table((*header, "least (µs)", "measured (µs)", "of the limit", "convolutions"), rows, 2)
 
 
+def real(result: xr.Dataset) -> Table:
+    """Moves a second of real weights, beside binary ones and a full forward pass."""
+    rows = []
+    for place, part in _cells(result, "units", "real_n"):
+        speeds = [part[f"{kind}_moves_per_second"] for kind in ("real", "binary", "torch")]
+        own, *others = (median(speed) for speed in speeds)
+        ratios = figure(others[0] / own), figure(own / others[1])
+        rows.append((*place, *map(spread, speeds), *ratios))
+    header = ("hidden units", "n", "real weights", "binary weights", "real weights in torch")
+    return Table((*header, "binary over real", "real over torch"), rows, 0)
+
+
 def guesses(result: xr.Dataset) -> Table:
     """Guesses a second of the sampler and of the baseline."""
     rows = [
@@ -201,7 +213,7 @@ SCALES = {"scale_n": "n", "scale_n_test": "n_test", "width": "width", "depth": "
 
 TABLES: dict[str, Callable[[xr.Dataset], Table]] = {
     table.__name__: table
-    for table in (summary, moves, limits, scaling, guesses, training, start_up, machine)
+    for table in (summary, moves, limits, scaling, real, guesses, training, start_up, machine)
 }
 """The tables by name."""
 
