@@ -90,7 +90,7 @@ CASES: dict[str, Callable[[], Case]] = {
 
 SAMPLERS = {
     "guess_and_check": (guess_and_check, {"hits": 200, "max_guesses": 400_000}),
-    "population_annealing": (population_annealing, {"members": 200, "max_anneals": 2}),
+    "population_annealing": (population_annealing, {"members": 200, "max_anneals": 2, "guides": 1}),
     "rewl": (rewl, {}),
 }
 
