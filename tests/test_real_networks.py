@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from volumetry.engines import real as engine
+from volumetry.engines.memory import state_bytes
 from volumetry.errors import NetworkError
 from volumetry.kernels import streams
 from volumetry.kernels.jit import jit
@@ -141,6 +142,18 @@ def test_inputs_lose_their_mean_and_are_pooled():
     assert network.seen(x).tolist() == [[0.0, 1.0, 4.0, 5.0]]
 
 
+def test_no_examples_are_seen_as_none():
+    network, x, *_ = posed("pooled")
+    assert network.seen(x[:0]).shape == (0, 20)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_memory_is_what_a_state_takes(name):
+    network, *_ = posed(name)
+    state = engine.make_real_state(network, 5)
+    assert sum(values.nbytes for values in state) == state_bytes(network, 5)
+
+
 def test_many_examples_are_evaluated_like_few():
     network, x, _, weights = posed("convolutions", n=250)
     few = [logits(network, weights, part) for part in np.array_split(x, 50)]
@@ -198,6 +211,8 @@ def test_a_tie_is_wrong():
         ),
         ({"layers": ["linear 3x3"]}, "layer 'linear 3x3' is not one of"),
         ({"normalise": [0.0, -1.0]}, "must be a mean and a positive standard deviation"),
+        ({"scale": 1e-30}, "scale = 1e-30: must be a positive number, from 1e-06 to 1e+06"),
+        ({"layers": ["linear 999999999"]}, "weights, more than 1,000,000,000: use fewer"),
     ],
 )
 def test_what_cannot_be_built_is_refused(more, said):

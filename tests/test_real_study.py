@@ -135,6 +135,15 @@ def test_samplers_agree_about_real_weights(study):
     assert (real.test_accuracy > 0.6).all()
 
 
+def test_the_joint_density_is_one_over_the_whole_prior(study):
+    """Not over 2^M: near A = n, where it is known, it is what ln V says."""
+    _, found = study
+    real = found.sel(dataset="digits", architecture="real", replicate=0, n=8)
+    fits = real.log_p_joint.sel(A=8)
+    share = np.trapezoid(np.exp(fits.fillna(-np.inf)), fits[fits.dims[-1]])
+    assert np.log(share) == pytest.approx(float(real.log_volume.sel(sampler="joint")), abs=1.0)
+
+
 def test_weights_that_are_kept_fit(study):
     folder, _ = study
     for name in ("gd", "sam"):

@@ -24,4 +24,10 @@ def state_bytes(network: Network | RealNetwork, n: int) -> int:
 
 @state_bytes.register
 def _(network: RealNetwork, n: int) -> int:
-    return 8 * (network.n_sums + network.n_values) * n
+    return 8 * (network.n_sums + network.n_values + network.spare) * n
+
+
+def test_bytes(network: Network | RealNetwork, n_test: int) -> int:
+    """Bytes of a look at the test examples between moves: of real weights, all are evaluated at a
+    time; of binary ones few are, which takes next to nothing."""
+    return state_bytes(network, n_test) if isinstance(network, RealNetwork) else 0

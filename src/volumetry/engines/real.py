@@ -143,10 +143,8 @@ def laid_out(network: RealNetwork, x: np.ndarray) -> dict:
 def make_real_state(network: RealNetwork, n: int, count: int | None = None) -> RealState:
     """Room for the values of a network on n examples, or of ``count`` of them."""
     before = () if count is None else (count,)
-    spare = max(layer.places for layer in network.layers_with_weights)
-    return RealState(
-        np.zeros((*before, network.n_sums, n)), np.zeros((*before, network.n_values + spare, n))
-    )
+    values = network.n_values + network.spare
+    return RealState(np.zeros((*before, network.n_sums, n)), np.zeros((*before, values, n)))
 
 
 def make_real_move(most: int) -> RealMove:

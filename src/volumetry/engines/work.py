@@ -50,7 +50,7 @@ def _(network: RealNetwork, layer: int, flips: int) -> float:
     work = min(flips, own.fan_in) * own.positions + _COUNTED * network.n_classes
     for later in layers[layer + 1 : layer + 2]:
         # The weights that look at the unit: of a convolution, at every place of it.
-        work += later.positions * later.n_weights / own.outputs
+        work += later.positions * later.inputs * later.outputs / own.outputs
     for later in layers[layer + 2 :]:
         work += later.positions * later.n_weights
     return float(work)

@@ -6,7 +6,7 @@ It is known before the job starts, and without its module.
 import math
 from collections.abc import Mapping
 
-from volumetry.engines.memory import walker_bytes
+from volumetry.engines.memory import test_bytes, walker_bytes
 from volumetry.errors import NetworkError
 from volumetry.networks.architecture import Network
 
@@ -14,6 +14,7 @@ MOST_WAYS = 7
 """Of joint: anneals along different mixtures of A and the test score."""
 
 _MB = 1_000_000
+_THREADS = 4  # the most that the workflow gives a job
 _TORCH, _NUMBA = 600 * _MB, 700 * _MB  # a process with its libraries, kernels being compiled
 
 
@@ -35,7 +36,8 @@ def training_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -
 def chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
     """Of walkers in windows over the number of correct training examples."""
     windows = most_windows(network, n, parameters["window_cost"])
-    return _NUMBA + parameters["walkers"] * windows * walker_bytes(network, n)
+    each = windows * walker_bytes(network, n) + test_bytes(network, n_test)
+    return _NUMBA + parameters["walkers"] * each
 
 
 def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
@@ -43,7 +45,8 @@ def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping)
     members = parameters["populations"] * parameters["members"]
     counted = 8 * (n + n_test)
     code = 4 * network.space.code_bytes
-    return _NUMBA + members * (code + counted) + 16 * walker_bytes(network, n)
+    tested = _THREADS * test_bytes(network, n_test)
+    return _NUMBA + members * (code + counted) + 16 * walker_bytes(network, n) + tested
 
 
 def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
@@ -52,7 +55,7 @@ def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: M
     levels = (n + 1) * min(parameters["bins"], n_test + 1)
     counted = 8 * levels * parameters["populations"] * (2 * MOST_WAYS * parameters["max_anneals"])
     walkers = 16 * walker_bytes(network, n, n_test)
-    return _NUMBA + members * network.n_weights // 2 + counted + walkers
+    return _NUMBA + members * 4 * network.space.code_bytes + counted + walkers
 
 
 def most_windows(network: Network, span: int, window_cost: float) -> int:
@@ -61,7 +64,9 @@ def most_windows(network: Network, span: int, window_cost: float) -> int:
     Args:
         span: values of the coordinate.
     """
-    nats = min(span * math.log(network.n_classes), network.n_weights * math.log(2))
+    nats = span * math.log(network.n_classes)
+    if network.space.log_total > 0:
+        nats = min(nats, network.space.log_total)
     return max(1, math.ceil(3 * (span + nats) / window_cost) - 2)
 
 

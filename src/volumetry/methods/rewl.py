@@ -259,7 +259,7 @@ def _result(
         state_weights=over(
             ("state", "byte"),
             system.space.encode(produced.top.weights),
-            "weights of the state, one bit each, 1 for +1",
+            f"weights of the state, {system.space.encoding}",
         ),
     )
 

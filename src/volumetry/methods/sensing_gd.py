@@ -15,7 +15,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from volumetry.methods.result import common_result, scored
-from volumetry.networks.real import LEAK, activate, split_weights
+from volumetry.networks.real import activate, slope, split_weights
 from volumetry.parameters import check_choices, parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
@@ -32,14 +32,6 @@ _TINY, _ENDLESS = 1e-12, 1e12
 """A loss above the latter only grows."""
 
 _LOOK_EVERY = 1000
-
-_SLOPES = {
-    "linear": np.ones_like,
-    "relu": lambda sums: (sums > 0).astype(float),
-    "tanh": lambda sums: 1 - np.tanh(sums) ** 2,
-    "leaky_relu": lambda sums: np.where(sums > 0, 1.0, LEAK),
-}
-"""Derivative of each activation."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +196,7 @@ def _gradient(problem: SensingProblem, weights: np.ndarray) -> tuple[np.ndarray,
     found = []
     for layer, before, values in zip(layers[:0:-1], sums[-2::-1], passed[::-1]):
         found.append(down @ values.swapaxes(1, 2))
-        slope = _SLOPES[network.activation](before)
-        down = (layer.swapaxes(1, 2) @ down) * slope
+        down = (layer.swapaxes(1, 2) @ down) * slope(before, network.activation)
     found.append(down)
     gradients = [each.reshape(len(weights), -1) for each in reversed(found)]
     return (missed**2).mean(axis=1), np.concatenate(gradients, axis=1)

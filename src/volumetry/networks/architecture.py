@@ -28,7 +28,7 @@ GROUP = 3
 """Changes that are added up before they are used: each type has to hold that many."""
 
 _LAYER = re.compile(r"(conv|linear) ([1-9][0-9]{0,18})|pool")
-_MOST_WEIGHTS = 10**9  # a gigabyte for each walker; a move can choose among 2^32
+MOST_WEIGHTS = 10**9  # a gigabyte for each walker; a move can choose among 2^32
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def parse_layers(layers) -> tuple[str, ...]:
         if not isinstance(layer, str) or not _LAYER.fullmatch(layer):
             raise NetworkError(
                 f"layer {layer!r} is not one of 'conv C', 'pool', 'linear K' "
-                "(C and K whole numbers from 1, of at most 19 digits)"
+                "(C and K whole numbers from 1, of at most 19 digits); kernels of other sizes take "
+                "real weights"
             )
     return tuple(layers)
 
@@ -238,9 +239,9 @@ def build_network(layers, input_shape, n_classes: int, input_bound: int) -> Netw
             f"sums of 10^{math.log10(network.bound):.0f}, beyond 64-bit integers: use fewer or "
             "narrower layers, or smaller inputs"
         )
-    if network.n_weights > _MOST_WEIGHTS:
+    if network.n_weights > MOST_WEIGHTS:
         raise NetworkError(
             f"[{', '.join(layers)}] on inputs of shape {shape} has {network.n_weights:,} weights, "
-            f"more than {_MOST_WEIGHTS:,}: use fewer or narrower layers, or smaller inputs"
+            f"more than {MOST_WEIGHTS:,}: use fewer or narrower layers, or smaller inputs"
         )
     return network

@@ -17,6 +17,7 @@ import numpy as np
 
 from volumetry.errors import NetworkError
 from volumetry.networks import forward
+from volumetry.networks.architecture import MOST_WEIGHTS
 from volumetry.networks.real_layers import RealConv, RealLinear, lay_out
 from volumetry.weights.moves import Segment, consecutive
 from volumetry.weights.real import PRIORS, RealWeights
@@ -38,6 +39,9 @@ TIE = 1e-9
 """An example is right if the logit of its label exceeds all others by more than this fraction of
 the two and of ``RealNetwork.logit_scale``. Whatever is closer is a tie and wrong, so that rounding,
 1e-13 or so, decides nothing; where no unit passes anything on, it is all that logits are."""
+
+_LEAST = 1e-6
+"""Of a scale, or of what inputs are divided by: beyond it, single precision ends."""
 
 _AT_ONCE = 100
 """Examples that a convolution sees at a time: what its kernels lie on stays in the cache."""
@@ -106,7 +110,7 @@ class RealNetwork:
         x = np.asarray(x, np.float64)
         for _ in range(self.input_pools):
             x = forward.max_pool(x)
-        return (x.reshape(len(x), -1) - self.shift) / self.spread
+        return (x.reshape(len(x), math.prod(x.shape[1:])) - self.shift) / self.spread
 
     @cached_property
     def n_sums(self) -> int:
@@ -117,6 +121,11 @@ class RealNetwork:
     def n_values(self) -> int:
         """Values that all layers pass on, logits included."""
         return sum(layer.outputs * layer.places for layer in self.layers_with_weights)
+
+    @property
+    def spare(self) -> int:
+        """Values of one unit, the largest, for which there is room beside."""
+        return max(layer.places for layer in self.layers_with_weights)
 
 
 def build_real_network(
@@ -155,9 +164,10 @@ def build_real_network(
         if value not in known:
             raise NetworkError(f"{name} = {value!r}: must be one of {', '.join(known)}; choose one")
     seen_as = [0.0, input_bound] if normalise is None else list(normalise)
-    if len(seen_as) != 2 or not np.isfinite(seen_as).all() or not seen_as[1] > 0:
+    if len(seen_as) != 2 or not np.isfinite(seen_as).all() or seen_as[1] < _LEAST:
         raise NetworkError(
-            f"normalise = {seen_as}: must be a mean and a positive standard deviation; correct it"
+            f"normalise = {seen_as}: must be a mean and a positive standard deviation, from "
+            f"{_LEAST:g}; correct it"
         )
     pools, stages, linears = lay_out(layers, input_shape, n_classes, biases)
     found: tuple[RealConv | RealLinear, ...] = (*stages, *linears)
@@ -167,6 +177,11 @@ def build_real_network(
         "output",
     ]
     segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
+    if (size := sum(each.n_weights for each in found)) > MOST_WEIGHTS:
+        raise NetworkError(
+            f"[{', '.join(layers)}] on inputs of shape {tuple(input_shape)} has {size:,} weights, "
+            f"more than {MOST_WEIGHTS:,}: use fewer or narrower layers, or smaller inputs"
+        )
     space = RealWeights(prior, segments, _scales(scale, prior, found))
     return RealNetwork(
         tuple(layers),
@@ -192,12 +207,15 @@ def _scales(scale, prior: str, layers: Sequence[RealConv | RealLinear]) -> tuple
     scales = [scale] * len(layers) if isinstance(scale, int | float) else list(scale)
     if len(scales) != len(layers):
         raise NetworkError(
-            f"scale = {scales}: {len(scales)} numbers for {len(layers)} layers, the one to the "
-            "classes included; give one for each, or a single one"
+            f"scale = {scales}: {len(scales)} numbers for {len(layers)} layers with weights, "
+            "the one to the classes included; give one for each, or a single one"
         )
     for each in scales:
-        if not 0 < each < math.inf:
-            raise NetworkError(f"scale = {each}: must be a positive number; correct it")
+        if not _LEAST <= each <= 1 / _LEAST:
+            raise NetworkError(
+                f"scale = {each}: must be a positive number, from {_LEAST:g} to {1 / _LEAST:g}; "
+                "correct it"
+            )
     return tuple(map(float, scales))
 
 

@@ -247,7 +247,10 @@ def _weights(part: xr.Dataset) -> str:
     if about["weights"] == "binary":
         return "binary weights"
     biases = "biases, " if about["biases"] else ""
-    return f"{about['weights']} weights (scale {about['scale']}, {biases}{about['activation']})"
+    said = f"{about['weights']} weights (scale {about['scale']}, {biases}{about['activation']}"
+    if seen_as := about.get("normalise"):
+        said += ", inputs less {:g} over {:g}".format(*seen_as)
+    return f"{said})"
 
 
 def _json_attributes(study: xr.Dataset) -> dict[str, dict[str, list]]:

@@ -65,16 +65,16 @@ def read_run(path: str | os.PathLike) -> dict:
             found = file.variables
             scalars = (*CELL_VARIABLES, *OF_LOSS)
             run |= {name: found[name][...].item() for name in scalars if name in found}
+            # The whole space of real weights has measure 1, that of binary ones 2^M.
+            total = 0.0 if "weights" in run else int(run.get("n_weights", 0)) * np.log(2)
             if "log_g" in found and "n_weights" in run:
-                # The whole space of real weights has measure 1, that of binary ones 2^M.
-                total = 0.0 if "weights" in run else int(run["n_weights"]) * np.log(2)
                 log_p = found["log_g"][...] - total
                 run["sum_rule"] = float(logsumexp(log_p))
                 if "A" in file.dimensions:  # and no bins of a loss
                     run["_log_p"] = log_p
             run |= _extremes(found)
             if "tail_log_volume" in found:
-                run["_joint"] = _read_joint(found, int(run["n_test"]), int(run["n_weights"]))
+                run["_joint"] = _read_joint(found, int(run["n_test"]), total)
             if "fitted" in found:
                 fitted = found["fitted"][...]
                 run |= {"n_networks": fitted.size, "n_fitted": int(fitted.sum())}
@@ -156,9 +156,13 @@ def _middles(file: Mapping[str, netCDF4.Variable], n_test: int) -> np.ndarray:
     return (low + np.append(low[1:], n_test + 1) - 1) / 2
 
 
-def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int, n_weights: int) -> dict:
+def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int, log_total: float) -> dict:
     """Tail volumes by sampler, and the distributions of the accuracy, of a run of joint: given that
-    all n fit, and together with A."""
+    all n fit, and together with A.
+
+    Args:
+        log_total: ln of the measure of the whole weight space.
+    """
     samplers = file["network_sampler"][...]
     tails, errors = file["tail_log_volume"][...], file["tail_log_volume_stderr"][...]
     by_sampler = {s: (tails[samplers == s], errors[samplers == s]) for s in np.unique(samplers)}
@@ -166,7 +170,7 @@ def _read_joint(file: Mapping[str, netCDF4.Variable], n_test: int, n_weights: in
     low = file["hits_low"][...]
     per_accuracy = np.log(np.diff(np.append(low, n_test + 1)) / n_test)
     centre = _middles(file, n_test) / n_test
-    joint = file["log_g_joint"][...] - n_weights * np.log(2)
+    joint = file["log_g_joint"][...] - log_total
     return {
         "tails": by_sampler,
         "density": _on_grid(centre, file["log_p_given_fit"][...] - per_accuracy, ACCURACIES),

@@ -250,8 +250,8 @@ def _check_sensing(path: str, spec: dict, description: Options, config: dict) ->
         if weights_of(architecture) == BINARY or has:
             raise ConfigError(
                 f"architectures.{name}: it has {has[0] if has else 'binary weights'}, and {path} "
-                "takes real weights alone; set weights to gaussian or uniform, and remove biases "
-                "and normalise"
+                "takes real weights without biases and normalise; set weights to gaussian or "
+                "uniform, and remove the others"
             )
 
 

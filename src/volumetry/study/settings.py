@@ -98,8 +98,8 @@ class ArchitectureEntry:
     normalise: list[float] | None = parameter(
         entry=parameter(about="The mean, then the standard deviation."),
         otherwise="inputs over their largest, for real weights",
-        about="Mean m and standard deviation s of inputs, [m, s]: networks see (x - m) / s. For "
-        "real weights only.",
+        about="Mean m and standard deviation s of inputs, [m, s]: networks see (x - m) / s of what "
+        "the dataset has (MNIST's pixels less 33, Fashion-MNIST's less 73). For real weights only.",
     )
 
 

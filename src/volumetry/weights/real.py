@@ -97,7 +97,7 @@ class RealWeights:
     def toward(self, weights: np.ndarray) -> np.ndarray:
         """The weights over the variance of their prior: a field of h = 1 moves the mean of normal
         weights there."""
-        variance = np.square(self.scale) / (1 if self.prior == "gaussian" else 3)
+        variance = np.square(np.float64(self.scale)) / (1 if self.prior == "gaussian" else 3)
         return (weights / variance).astype(np.float32)
 
     def draw_pulled(
@@ -129,5 +129,5 @@ class RealWeights:
         return weights.astype(np.float64) @ field.astype(np.float64)
 
     def moves(self, wanted):
-        """``wanted`` moves: any number lets any state be met."""
-        return wanted
+        """``wanted`` moves, at least one: any number lets any state be met."""
+        return np.maximum(wanted, 1)

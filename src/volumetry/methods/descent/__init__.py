@@ -4,5 +4,5 @@ A sampler that only ever comes from below cannot know of fits that nothing on th
 it asks what training finds (``adam.descend``), in plain numpy: a job that samples for a second
 cannot wait several for torch. What is trained here decides no result; it is a place to look.
 
-What depends on the kind of weights is dispatched by the network: ``binary`` and ``real``.
+What it asks of a network (``network``) is answered by ``binary`` and ``real``.
 """

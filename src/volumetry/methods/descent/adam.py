@@ -3,8 +3,8 @@
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from volumetry.methods.descent import real  # noqa: F401, what real weights answer to the rest
-from volumetry.methods.descent.binary import as_seen, bound_of, gradient_of, start, weights_of
+from volumetry.methods.descent import binary, real  # noqa: F401, their answers
+from volumetry.methods.descent.network import as_seen, bound_of, gradient_of, start, weights_of
 from volumetry.networks.forward import count_correct
 from volumetry.systems.classification import Problem
 

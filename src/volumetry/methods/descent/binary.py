@@ -1,40 +1,34 @@
 """Binary weights as signs of latent ones (BinaryConnect: Courbariaux, Bengio & David 2015,
 arXiv:1511.00363), and their gradients in plain numpy."""
 
-from functools import singledispatch
-
 import numpy as np
 
+from volumetry.methods.descent import network as asked
+from volumetry.methods.descent.network import LOGIT_SCALE, cross_entropy_gradient
 from volumetry.networks import Network
 from volumetry.networks.architecture import Stage
 from volumetry.networks.forward import pool_inputs, split_weights
 
-LOGIT_SCALE = 4.0
 
-
-@singledispatch
-def as_seen(network: Network, x: np.ndarray) -> np.ndarray:
-    """Examples as the first layer sees them, with values of order one: float32 (n, ...)."""
+@asked.as_seen.register
+def _(network: Network, x: np.ndarray) -> np.ndarray:
     x = pool_inputs(network, x).astype(np.float32)
     return x / max(np.sqrt(np.mean(np.square(x))), 1e-6)
 
 
-@singledispatch
-def start(network: Network, rng: np.random.Generator) -> np.ndarray:
-    """Latent weights to start from: float32 (n_weights,)."""
+@asked.start.register
+def _(network: Network, rng: np.random.Generator) -> np.ndarray:
     width = 1 / np.sqrt(_fan_in(network))
     return (width * (2 * rng.random(network.n_weights) - 1)).astype(np.float32)
 
 
-@singledispatch
-def bound_of(network: Network) -> np.ndarray | float:
-    """Latents are kept within this of zero."""
+@asked.bound_of.register
+def _(network: Network) -> np.ndarray | float:
     return 1.0
 
 
-@singledispatch
-def weights_of(network: Network, latents: np.ndarray) -> np.ndarray:
-    """Weights of the network, a copy: (n_weights,)."""
+@asked.weights_of.register
+def _(network: Network, latents: np.ndarray) -> np.ndarray:
     return np.where(latents >= 0, 1, -1).astype(np.int8)
 
 
@@ -45,12 +39,9 @@ def _fan_in(network: Network) -> np.ndarray:
     return np.repeat(inputs, [own.n_weights for own in layers])
 
 
-@singledispatch
-def gradient_of(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Gradient of the mean cross-entropy in the weights, read as real numbers: (n_weights,).
-
-    Every layer is divided by the root of its number of inputs, which changes no prediction.
-    """
+@asked.gradient_of.register
+def _(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    # Every layer is divided by the root of its number of inputs, which changes no prediction.
     layers, back = split_weights(network, weights), []
     for stage, weight in zip(network.stages, layers):
         x, undo = _convolution(stage, weight, x)
@@ -66,15 +57,6 @@ def gradient_of(network: Network, weights: np.ndarray, x: np.ndarray, y: np.ndar
         if number - 1 == len(network.stages):
             down = down.reshape(image_shape)
     return np.concatenate(found[::-1])
-
-
-def cross_entropy_gradient(logits: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
-    """Gradient of the mean cross-entropy of ``scale`` x logits in the logits: (n, n_classes)."""
-    logits = scale * logits
-    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-    likely /= likely.sum(axis=1, keepdims=True)
-    likely[np.arange(len(y)), y] -= 1
-    return scale / len(y) * likely
 
 
 def _linear(weight: np.ndarray, x: np.ndarray, last: bool):

@@ -6,8 +6,8 @@ where it has them; no bound holds the others, whose density is small far out but
 
 import numpy as np
 
-from volumetry.methods.descent import binary
-from volumetry.methods.descent.binary import LOGIT_SCALE, cross_entropy_gradient
+from volumetry.methods.descent import network as asked
+from volumetry.methods.descent.network import LOGIT_SCALE, cross_entropy_gradient
 from volumetry.networks.real import (
     RealNetwork,
     activate,
@@ -19,27 +19,27 @@ from volumetry.networks.real import (
 from volumetry.networks.real_layers import RealConv
 
 
-@binary.as_seen.register
+@asked.as_seen.register
 def _(network: RealNetwork, x: np.ndarray) -> np.ndarray:
     return network.seen(x).astype(np.float32)
 
 
-@binary.start.register
+@asked.start.register
 def _(network: RealNetwork, rng: np.random.Generator) -> np.ndarray:
     return network.space.draw(rng)
 
 
-@binary.bound_of.register
+@asked.bound_of.register
 def _(network: RealNetwork) -> np.ndarray | float:
     return network.space.scale if network.space.prior == "uniform" else np.inf
 
 
-@binary.weights_of.register
+@asked.weights_of.register
 def _(network: RealNetwork, latents: np.ndarray) -> np.ndarray:
     return latents.copy()
 
 
-@binary.gradient_of.register
+@asked.gradient_of.register
 def _(network: RealNetwork, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     layers, weights = network.layers_with_weights, split_weights(network, weights)
     seen, sums = [], []
@@ -50,7 +50,8 @@ def _(network: RealNetwork, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -
         )
         sums.append(seen[-1] @ weight.T)
         x = pooled(own, sums[-1]) if isinstance(own, RealConv) else sums[-1]
-        x = activate(x, network.activation)
+        if own is not layers[-1]:
+            x = activate(x, network.activation)
     sharpness = LOGIT_SCALE / network.logit_scale  # where the prior is uniform, logits stay small
     down, found = cross_entropy_gradient(sums[-1], y, sharpness), []
     for number in reversed(range(len(layers))):
@@ -81,17 +82,15 @@ def _unpatch(layer: RealConv, down: np.ndarray) -> np.ndarray:
 
 
 def _unpool(layer: RealConv, down: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The gradient of pre-activations (n, positions, channels) from that of their largest."""
+    """The gradient of pre-activations (n, positions, channels) from that of the largest of each
+    square; a tie shares it."""
     channels, height, width = layer.shape_out
-    rows, columns = layer.size
-    images = sums.transpose(0, 2, 1).reshape(len(sums), channels, rows, columns)
-    spread = (layer.pool, layer.pool)
-    squares = (
-        np.kron(each.reshape(len(sums), channels, height, width), np.ones(spread, sums.dtype))
-        for each in (pooled(layer, sums), down)
-    )
-    largest, passed = squares
+    images = sums.transpose(0, 2, 1).reshape(len(sums), channels, *layer.size)
+    inner = np.s_[:, :, : height * layer.pool, : width * layer.pool]
+    squares = images[inner].reshape(-1, channels, height, layer.pool, width, layer.pool)
+    largest = squares == squares.max(axis=(3, 5), keepdims=True)
+    share = largest / largest.sum(axis=(3, 5), keepdims=True, dtype=sums.dtype)
     full = np.zeros_like(images)
-    inner = np.s_[:, :, : largest.shape[2], : largest.shape[3]]
-    full[inner] = passed * (images[inner] == largest)
+    passed = share * down.reshape(-1, channels, height, 1, width, 1)
+    full[inner] = passed.reshape(full[inner].shape)
     return full.reshape(len(sums), channels, -1).transpose(0, 2, 1)
