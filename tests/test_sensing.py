@@ -269,7 +269,7 @@ def test_a_goal_has_to_be_one():
     with pytest.raises(VolumetryError, match=r"epsilon = 0\.9: half of the weights drawn"):
         pose(["linear 6"], epsilon=0.9).check_prior()
     network = build_real_network(
-        ["linear 3"] * 9, (3,), 4, prior="gaussian", scale=1e38, activation="linear"
+        ["linear 3"] * 40, (3,), 4, prior="gaussian", scale=1e6, activation="linear"
     )
     with pytest.raises(VolumetryError, match=r"scale: weights drawn .* not finite"):
         replace(pose([]), network=network).check_prior()

@@ -8,9 +8,6 @@ differences times the inputs; those of the next layer by weights times the chang
 passes on; layers after that are computed in full. All values are float64 and are updated by
 differences, so rounding adds up: ``initialise`` has to compute them anew now and then.
 
-The channel of a convolution is a unit with a pre-activation at every position; it passes on the
-largest of each square. Each of them is a row of values, one for each example.
-
 A move runs through ``propose``, ``evaluate``, and if it is accepted, ``commit`` and ``put``; a move
 that is rejected has left nothing behind.
 """
@@ -19,48 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from volumetry.engines.real_layers import add, layer_records, pass_unit
 from volumetry.kernels.jit import borrowed, by_record, inlined, jit, part
 from volumetry.kernels.philox import below, log_uniform, words
-from volumetry.networks.real import ACTIVATIONS, LEAK, TIE, RealNetwork
-from volumetry.networks.real_layers import RealConv
+from volumetry.networks.real import ACTIVATIONS, TIE, RealNetwork
 from volumetry.weights.real import RealWeights
 
-_LINEAR, _RELU, _TANH, _LEAKY = range(len(ACTIVATIONS))
 _TWO_PI = 2 * np.pi
-
-
-class RealLayer(NamedTuple):
-    """What kernels know of a layer.
-
-    Attributes:
-        inputs, fan_in, outputs: inputs, incoming weights of a unit (with its bias), and units.
-        first_weight: how many weights the layers before it have.
-        first_sum, first_value: its first row among pre-activations, and among what is passed on.
-        positions, places: rows of a unit among the former, and among the latter.
-        from_one: incoming weights of a unit that look at one unit of the layer before.
-        kernel, pad, height, width: of a convolution, and of what it sees; 0 of a linear layer.
-        rows, columns, pool: height and width of a channel, and of the squares it passes on.
-    """
-
-    inputs: int
-    fan_in: int
-    outputs: int
-    first_weight: int
-    first_sum: int
-    first_value: int
-    positions: int
-    places: int
-    from_one: int
-    kernel: int
-    pad: int
-    height: int
-    width: int
-    rows: int
-    columns: int
-    pool: int
-
-
-_LAYER = np.dtype([(name, np.int64) for name in RealLayer._fields], align=True)
 
 
 class RealPlan(NamedTuple):
@@ -119,20 +81,8 @@ def make_real_plan(network: RealNetwork, x: np.ndarray, y: np.ndarray) -> RealPl
 
 def laid_out(network: RealNetwork, x: np.ndarray) -> dict:
     """What all plans have: a network, and what its first layer sees, float64 (n, values)."""
-    layers, sums, values, places = [], 0, 0, 1
-    for own, segment in zip(network.layers_with_weights, network.segments):
-        if isinstance(own, RealConv):
-            shape = own.kernel, own.pad, *own.shape_in[1:], *own.size, own.pool
-            from_one = own.kernel**2
-        else:
-            shape, from_one = (0,) * 7, places
-        places = own.places
-        sizes = own.inputs, own.fan_in, own.outputs
-        starts = segment.first, sums, values
-        layers.append((*sizes, *starts, own.positions, places, from_one, *shape))
-        sums, values = sums + own.outputs * own.positions, values + own.outputs * places
     return {
-        "layers": np.array(layers, _LAYER),
+        "layers": layer_records(network),
         "x": np.ascontiguousarray(x.T),
         "activation": ACTIVATIONS.index(network.activation),
         "scale": network.space.scale,
@@ -150,77 +100,6 @@ def make_real_state(network: RealNetwork, n: int, count: int | None = None) -> R
 def make_real_move(most: int) -> RealMove:
     """Room for proposals that change so many weights at most."""
     return RealMove(np.zeros(4, np.int64), np.zeros(most, np.float32))
-
-
-@inlined
-def pass_row(sums, values, activation):
-    """What a unit passes on, example by example."""
-    if activation == _RELU:
-        for e in range(sums.size):
-            values[e] = max(sums[e], 0.0)
-    elif activation == _TANH:
-        for e in range(sums.size):
-            values[e] = np.tanh(sums[e])
-    elif activation == _LEAKY:
-        for e in range(sums.size):
-            values[e] = max(sums[e], LEAK * sums[e])
-    else:
-        values[:] = sums
-
-
-@inlined
-def _pass_unit(own, sums, row, values, value, activation):
-    """What a unit passes on, from its pre-activations from ``row`` on."""
-    if own.kernel == 0:
-        pass_row(sums[row], values[value], activation)
-    else:
-        _pass_channel(own, sums, row, values, value, activation)
-
-
-@part
-def _pass_channel(own, sums, row, values, value, activation):
-    sums, values = borrowed(sums), borrowed(values)
-    across = own.columns // own.pool
-    for place in range(own.places):
-        corner = row + own.pool * (place // across * own.columns + place % across)
-        largest = borrowed(values[value + place])
-        largest[:] = sums[corner]
-        for y in range(own.pool):
-            for x in range(own.pool):
-                for e in range(largest.size):
-                    largest[e] = max(largest[e], sums[corner + y * own.columns + x, e])
-        pass_row(largest, largest, activation)
-
-
-@inlined
-def _add(own, number, factor, source, first, sums, row):
-    """Add ``factor`` times what an incoming weight looks at to pre-activations from ``row`` on.
-
-    ``source`` has what the layer sees, from row ``first`` on.
-    """
-    if number == own.inputs:  # a bias
-        for p in range(own.positions):
-            for e in range(sums.shape[1]):
-                sums[row + p, e] += factor
-    elif own.kernel == 0:
-        for e in range(sums.shape[1]):
-            sums[row, e] += factor * source[first + number, e]
-    else:
-        _add_shifted(own, number, factor, source, first, sums, row)
-
-
-@part
-def _add_shifted(own, number, factor, source, first, sums, row):
-    source, sums = borrowed(source), borrowed(sums)
-    area = own.kernel * own.kernel
-    channel, place = number // area, number % area
-    down, right = place // own.kernel - own.pad, place % own.kernel - own.pad
-    for y in range(max(0, -down), min(own.rows, own.height - down)):
-        for x in range(max(0, -right), min(own.columns, own.width - right)):
-            seen = first + (channel * own.height + y + down) * own.width + x + right
-            to = row + y * own.columns + x
-            for e in range(sums.shape[1]):
-                sums[to, e] += factor * source[seen, e]
 
 
 @jit
@@ -328,7 +207,7 @@ def evaluate(plan, state, move, weights, scratch):
     for t in range(count):
         number = (start + t) % own.fan_in
         change = np.float64(move.new[t]) - np.float64(weights[first + number])
-        _add(own, number, change, source, seen, new_sums, row)
+        add(own, number, change, source, seen, new_sums, row)
     last = plan.layers.size - 1
     if layer == last:
         for v in range(own.outputs):
@@ -336,7 +215,7 @@ def evaluate(plan, state, move, weights, scratch):
                 scratch.sums[own.first_sum + v] = state.sums[own.first_sum + v]
     else:
         value = own.first_value + unit * own.places
-        _pass_unit(own, new_sums, row, borrowed(scratch.values), value, plan.activation)
+        pass_unit(own, new_sums, row, borrowed(scratch.values), value, plan.activation)
         _change_next(plan, state, scratch, weights, layer, unit, value)
         _pass_on(plan, scratch, layer + 1)
         for later in range(layer + 2, plan.layers.size):
@@ -370,7 +249,7 @@ def _change_next(plan, state, scratch, weights, layer, unit, value):
                 new_sums[row + p] = sums[row + p]
             for i in range(after.from_one):
                 weight = np.float64(weights[first + i])
-                _add(after, i, weight, new_values, room, new_sums, row)
+                add(after, i, weight, new_values, room, new_sums, row)
 
 
 @inlined
@@ -381,7 +260,7 @@ def _pass_on(plan, state, layer):
         sums, values = borrowed(state.sums), borrowed(state.values)
         for v in range(own.outputs):
             row, value = own.first_sum + v * own.positions, own.first_value + v * own.places
-            _pass_unit(own, sums, row, values, value, plan.activation)
+            pass_unit(own, sums, row, values, value, plan.activation)
 
 
 @inlined
@@ -398,7 +277,7 @@ def _in_full(plan, state, weights, layer):
             sums[row + p] = 0.0
         for number in range(own.fan_in):
             weight = np.float64(weights[own.first_weight + v * own.fan_in + number])
-            _add(own, number, weight, source, seen, sums, row)
+            add(own, number, weight, source, seen, sums, row)
     _pass_on(plan, state, layer)
 
 

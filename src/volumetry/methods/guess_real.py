@@ -5,7 +5,8 @@ All weights of a guess are drawn from the prior; it is dropped at its first wron
 
 import numpy as np
 
-from volumetry.engines.real import draw_weights, make_real_plan, pass_row, wins
+from volumetry.engines.real import draw_weights, make_real_plan, wins
+from volumetry.engines.real_layers import pass_row
 from volumetry.kernels.jit import borrowed, inlined, jit, part
 from volumetry.kernels.streams import GUESSES, stream
 from volumetry.networks.real import RealNetwork

@@ -42,7 +42,7 @@ def fit(
     """Fit an architecture to an input.
 
     Args:
-        architecture: as ``complete`` leaves it.
+        architecture: an entry of the configuration; what it leaves out has its default.
         input_shape: (channels, height, width) or (features,).
         n_classes: number of classes, at least 2.
         input_bound: largest |input|, an integer; networks with real weights see inputs divided by
@@ -51,6 +51,7 @@ def fit(
     Raises:
         NetworkError: as the functions that build either kind of network.
     """
+    architecture = complete(architecture)
     layers, prior = architecture["layers"], weights_of(architecture)
     if prior == BINARY:
         return build_network(layers, input_shape, n_classes, input_bound)
