@@ -36,7 +36,7 @@ def test_an_architecture_says_what_its_weights_are():
     }
     assert study.config["architectures"]["binary"] == {"layers": []}
     network = study.networks["digits", "real"]
-    assert isinstance(network, RealNetwork) and network.input_bound == 11
+    assert isinstance(network, RealNetwork) and network.spread == 11
     assert resolved(study.config).config == study.config
     assert all(study.memory_mb(run) > 0 for run in study.runs)
 
