@@ -24,7 +24,7 @@ def cautions(study: xr.Dataset) -> list[str]:
         if count := int((reference == name).sum()):
             said.append(
                 f"In {count} of {counted(int((reference != '').sum()), 'cell')} the typical "
-                f"interpolator is that of {name}: {first} did not converge there."
+                f"interpolator is that of {name}: {first} did not run there, or not converge."
             )
     networks, fitted = int(study["n_networks"].sum()), int(study["n_fitted"].sum())
     if fitted < networks:
