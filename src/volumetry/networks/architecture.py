@@ -9,6 +9,7 @@ order.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -94,13 +95,7 @@ class Network:
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The weights of each layer, in order."""
-        names = [
-            *(f"conv {number}" for number in range(1, len(self.stages) + 1)),
-            *(f"linear {number}" for number in range(1, len(self.linears))),
-            "output",
-        ]
-        sizes = (layer.n_weights for layer in self.layers_with_weights)
-        return consecutive(zip(names, sizes))
+        return segments_of(self.stages, self.linears)
 
     @cached_property
     def n_weights(self) -> int:
@@ -135,6 +130,16 @@ class Network:
     def bound(self) -> int:
         """Largest absolute value that any sum of the network can reach."""
         return max(layer.bound for layer in self.layers_with_weights)
+
+
+def segments_of(stages: Sequence, linears: Sequence) -> tuple[Segment, ...]:
+    """The weights of each layer under its name: convolutions, then linear layers."""
+    names = [
+        *(f"conv {number}" for number in range(1, len(stages) + 1)),
+        *(f"linear {number}" for number in range(1, len(linears))),
+        "output",
+    ]
+    return consecutive(zip(names, (layer.n_weights for layer in (*stages, *linears))))
 
 
 def narrowest(bound: int, least: int) -> int:

@@ -17,9 +17,9 @@ import numpy as np
 
 from volumetry.errors import NetworkError
 from volumetry.networks import forward
-from volumetry.networks.architecture import MOST_WEIGHTS
+from volumetry.networks.architecture import MOST_WEIGHTS, segments_of
 from volumetry.networks.real_layers import RealConv, RealLinear, lay_out
-from volumetry.weights.moves import Segment, consecutive
+from volumetry.weights.moves import Segment
 from volumetry.weights.real import PRIORS, RealWeights
 
 ACTIVATIONS = ("linear", "relu", "tanh", "leaky_relu")
@@ -171,18 +171,12 @@ def build_real_network(
         )
     pools, stages, linears = lay_out(layers, input_shape, n_classes, biases)
     found: tuple[RealConv | RealLinear, ...] = (*stages, *linears)
-    names = [
-        *(f"conv {number}" for number in range(1, len(stages) + 1)),
-        *(f"linear {number}" for number in range(1, len(linears))),
-        "output",
-    ]
-    segments = consecutive((name, each.n_weights) for name, each in zip(names, found))
     if (size := sum(each.n_weights for each in found)) > MOST_WEIGHTS:
         raise NetworkError(
             f"[{', '.join(layers)}] on inputs of shape {tuple(input_shape)} has {size:,} weights, "
             f"more than {MOST_WEIGHTS:,}: use fewer or narrower layers, or smaller inputs"
         )
-    space = RealWeights(prior, segments, _scales(scale, prior, found))
+    space = RealWeights(prior, segments_of(stages, linears), _scales(scale, prior, found))
     return RealNetwork(
         tuple(layers),
         tuple(input_shape),
