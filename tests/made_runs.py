@@ -14,14 +14,23 @@ T3 = 3.182446305284263
 
 
 def write_run(
-    folder, sampler, n, replicate, *, dataset="digits", extra=None, parameters=None, **numbers
+    folder,
+    sampler,
+    n,
+    replicate,
+    *,
+    dataset="digits",
+    architecture="simple_cnn",
+    extra=None,
+    parameters=None,
+    **numbers,
 ):
     """One run file with the attributes of the workflow; the path it was written to."""
     numbers = {"converged": True, "verdict": "fine"} | numbers
     run = common_result(**numbers).assign(extra or {})
     run.attrs |= {
         "dataset": dataset,
-        "architecture": "simple_cnn",
+        "architecture": architecture,
         "n": n,
         "replicate": replicate,
         "sampler": sampler,
@@ -34,7 +43,7 @@ def write_run(
         "title": "a run",
         "Conventions": "CF-1.11",
     }
-    path = folder / f"{dataset}-{n}-{replicate}-{sampler}.nc"
+    path = folder / f"{dataset}-{architecture}-{n}-{replicate}-{sampler}.nc"
     netcdf.write(run, path)
     return path
 

@@ -35,6 +35,37 @@ def test_advantage_is_paired_by_replicate_with_a_student_interval(tmp_path):
     assert study["advantage"].sel(sampler="rewl").isnull().all()
 
 
+def test_architectures_are_compared_replicate_by_replicate(tmp_path):
+    """Interpolators: 0.1, 0.12, 0.14 better. Trained ones: 0.05 better each. ln V: 2, 3, 4 more."""
+    volumes = iter([-9, -8, -7, -7, -5, -3])
+    files = []
+    for architecture, own, random in (
+        ("one", [0.5, 0.6, 0.7], [0.4, 0.48, 0.56]),
+        ("two", [0.55, 0.65, 0.75], [0.5, 0.6, 0.7]),
+    ):
+        common = {"architecture": architecture}
+        files += accuracies(tmp_path, "gd", {10: own}, **common)
+        for replicate, accuracy in enumerate(random):
+            volume = {"log_volume": next(volumes), "log_volume_stderr": 0.1}
+            files.append(
+                write_run(
+                    tmp_path, "rewl", 10, replicate, test_accuracy=accuracy, **volume, **common
+                )
+            )
+    study = aggregate(files)
+    here = {"n": 10, "architecture": "two"}
+    assert cell(study, "reference_accuracy_contrast", **here) == pytest.approx(0.12)
+    low, _ = bounded(0.12, T2 * 0.02 / np.sqrt(3), -1)
+    assert cell(study, "reference_accuracy_contrast_low", **here) == pytest.approx(low)
+    assert cell(study, "log_volume_contrast", **here) == pytest.approx(3)
+    low = cell(study, "log_volume_contrast_low", **here)
+    assert low == pytest.approx(3 - T2 * 1 / np.sqrt(3))
+    assert cell(study, "test_accuracy_contrast", **here, sampler="gd") == pytest.approx(0.05)
+    assert cell(study, "advantage_contrast", **here, sampler="gd") == pytest.approx(-0.07)
+    assert study["advantage_contrast"].sel(architecture="one").isnull().all()
+    assert study["advantage_contrast"].sel(sampler="rewl").isnull().all()
+
+
 def test_one_replicate_uses_the_errors_of_its_runs(tmp_path):
     files = accuracies(tmp_path, "gd", {10: [0.5]}) + accuracies(tmp_path, "rewl", {10: [0.4]})
     study = aggregate(files)
@@ -258,7 +289,7 @@ def test_unusable_files_are_named(tmp_path):
     good = write_run(tmp_path, "gd", 10, 0)
     with pytest.raises(DataError, match="no run files"):
         aggregate([])
-    with pytest.raises(DataError, match=r"digits-10-0-gd\.nc: a second file for the run"):
+    with pytest.raises(DataError, match=r"-10-0-gd\.nc: a second file for the run"):
         aggregate([good, good])
     torn = tmp_path / "torn.nc"
     torn.write_bytes(good.read_bytes()[:200])

@@ -33,7 +33,8 @@ TRAINED_HERE = of_kind(TRAINED, config["samplers"])
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 CHARTS = catalogue.of_study(
     config["samplers"],
-    len(config["datasets"]) * len(config["architectures"]),
+    len(config["datasets"]),
+    len(config["architectures"]),
     {about.system for about in STUDY.descriptions.values()},
 )
 

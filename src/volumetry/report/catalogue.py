@@ -21,6 +21,7 @@ class Chart:
         caption: what it shows, and how to read it.
         needs: samplers of which a study has one at least, or it does not have the chart.
         cases: pairs of a dataset and an architecture that it has at least, or likewise.
+        architectures: that it has at least, or likewise.
         system: what is measured in a study that has it: ``study.registry.Method.systems``.
     """
 
@@ -29,6 +30,7 @@ class Chart:
     caption: str
     needs: Sequence[str] = ()
     cases: int = 1
+    architectures: int = 1
     system: str = "classification"
 
     @property
@@ -93,6 +95,15 @@ CHARTS: dict[str, Chart] = {
             "dataset and architecture: label noise, other classes, more layers or wider ones.",
             needs=REFERENCES,
             cases=2,
+        ),
+        Chart(
+            name="contrast",
+            title="What another architecture changes, on the same training sets",
+            caption="Test accuracy with one architecture less that with the first of the study, "
+            "for the networks that each sampler finds, paired by training set. Above zero the "
+            "other architecture generalises better. If it does so as a typical interpolator, the "
+            "volume of good fits has grown; if only trained networks do, training found more.",
+            architectures=2,
         ),
         Chart(
             name="log_volume",
@@ -170,14 +181,18 @@ MARKS = (
 
 
 def of_study(
-    samplers: Collection[str], cases: int, systems: Collection[str] = ("classification",)
+    samplers: Collection[str],
+    datasets: int,
+    architectures: int,
+    systems: Collection[str] = ("classification",),
 ) -> list[Chart]:
-    """The charts of a study with these samplers, so many pairs of dataset and architecture, and
-    these systems."""
+    """The charts of a study with these samplers, so many datasets and architectures, and these
+    systems."""
     return [
         chart
         for chart in CHARTS.values()
         if (not chart.needs or not set(chart.needs).isdisjoint(samplers))
-        and cases >= chart.cases
+        and datasets * architectures >= chart.cases
+        and architectures >= chart.architectures
         and chart.system in systems
     ]

@@ -37,14 +37,15 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
 
 
 def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: str) -> str:
-    agreement = {
+    findings_of = {
+        "contrast": findings.contrast_words(study),
         "log_volume": findings.guess_and_check_agreement(study),
         "volume_slope": findings.slope_agreement(study),
     }
-    cases_of = study.sizes["dataset"] * study.sizes["architecture"]
+    sizes = (study.sizes[dim] for dim in ("dataset", "architecture"))
     charts = [
-        section | {"finding": agreement.get(section["name"], "")}
-        for section in sections(study, of_study(study["sampler"].values, cases_of, systems(study)))
+        section | {"finding": findings_of.get(section["name"], "")}
+        for section in sections(study, of_study(study["sampler"].values, *sizes, systems(study)))
     ]
     return offline.render(
         "page.html.j2",
@@ -56,6 +57,7 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
         intervals=INTERVALS,
         columns=[_COLUMNS[name][0] for name in _shown(study)],
         numbers=_numbers(study),
+        contrasts=findings.contrasts(study),
         checks=findings.checks(study),
         steps=findings.steps(study),
         convergence=_convergence(study),

@@ -18,6 +18,11 @@ Variables over (dataset, architecture, n, replicate, sampler), NaN where the stu
     error_bound, gibbs_error                          (dataset, architecture, n)
     nats_per_example, reference_accuracy              (dataset, architecture, n)
 
+Of a study with several architectures, each less the first, paired by replicate:
+
+    log_volume_contrast, reference_accuracy_contrast  (dataset, architecture, n)
+    test_accuracy_contrast, advantage_contrast        (dataset, architecture, n, sampler)
+
 Checks of the study against itself, one a cell unless said otherwise:
 
     volume_z, accuracy_z  (.., pair): log-volumes, and accuracies of the interpolators, of each two

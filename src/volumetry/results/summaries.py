@@ -13,6 +13,7 @@ import xarray as xr
 from volumetry.estimate.confidence import CONFIDENCE
 from volumetry.results import consistency, statistics
 from volumetry.results.advantage import add_advantage
+from volumetry.results.contrasts import add_contrasts
 from volumetry.results.reference import compare, disagreement, of_reference, only
 from volumetry.results.roles import GUESSING, MEASURING, TRAINED
 from volumetry.results.statistics import normal_score
@@ -23,6 +24,7 @@ def summarise(study: xr.Dataset) -> None:
     """Add the means over replicates, the differences and the checks to ``study``."""
     _add_means(study)
     add_advantage(study)
+    add_contrasts(study)
     _add_slope(study)
     _add_checks(study)
     _add_bound(study)
