@@ -14,7 +14,9 @@ from volumetry.chains.records import Schedule, Windows
 from volumetry.datasets.matrix_sensing import Options, left_out, measure
 from volumetry.datasets.storage import dataset_to_xarray, draw_subset_of
 from volumetry.errors import VolumetryError
-from volumetry.methods import guess_and_check, population_annealing, sensing_gd
+from volumetry.methods import guess_and_check, population_annealing, rewl, sensing_gd
+from volumetry.methods.descent import descend
+from volumetry.methods.descent.sensing import loss_gradient
 from volumetry.networks.real import build_real_network
 from volumetry.report import answer
 from volumetry.report.page import render
@@ -125,6 +127,7 @@ def two_layers():
 CLOSED = {"one layer": one_layer, "two layers": two_layers}
 GUESSES = guess_and_check.Parameters(hits=400, max_guesses=10**7)
 MEMBERS = population_annealing.Parameters(rung_sweeps=4.0, ln_v_error=0.01, accuracy_error=0.05)
+WALKERS = rewl.Parameters(ln_v_error=0.01, accuracy_error=0.05)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +141,18 @@ def test_closed_forms_are_met(name, seeds):
         for method, parameters in (
             (guess_and_check, GUESSES),
             (population_annealing, MEMBERS),
+            (rewl, WALKERS),
         ):
             found = method.run(problem, parameters, seed)
             refused += not found.converged
             for variable, truth in (("log_volume", log_volume), ("test_loss", loss)):
                 z = (found[variable] - truth) / found[f"{variable}_stderr"]
-                scores.append(stats.norm.isf(stats.t.sf(abs(z), found[f"{variable}_df"])))
+                rare = stats.t.sf(abs(z), found[f"{variable}_df"])
+                scores.append(float(np.sign(z) * stats.norm.isf(rare)))
     assert refused <= len(seeds) / 10
-    assert np.max(scores) < (4.5 if len(seeds) > 2 else 4)
+    table = np.reshape(scores, (len(seeds), 3, 2))  # (seeds, samplers, quantities)
+    print(name, table.mean(axis=0).round(2).tolist(), (table**2).mean(axis=0).round(2).tolist())
+    assert np.abs(scores).max() < (4.5 if len(seeds) > 2 else 4)
     if len(seeds) > 2:
         assert 0.7 < np.mean(np.square(scores)) < 1.4, np.mean(np.square(scores))
 
@@ -174,15 +181,25 @@ def test_gradient_against_finite_differences(activation):
     problem = pose(["linear 5", "linear 4"], activation=activation)
     rng = np.random.default_rng(4)
     weights = rng.normal(size=(2, problem.network.n_weights))
-    loss, gradient = sensing_gd._gradient(problem, weights)
+    loss, gradient = loss_gradient(problem, weights)
     for network in range(2):
         assert loss[network] == pytest.approx(problem.losses(weights[network])[0])
         for place in rng.choice(weights.shape[1], 8, replace=False):
             step = np.zeros_like(weights)
             step[network, place] = 1e-6
-            ends = [sensing_gd._gradient(problem, weights + s * step)[0] for s in (1, -1)]
+            ends = [loss_gradient(problem, weights + s * step)[0] for s in (1, -1)]
             slope = (ends[0] - ends[1])[network] / 2e-6
             assert gradient[network, place] == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("layers, norm", [([], 0.0), (["linear 6"], 0.0), (["linear 5"] * 5, 1.0)])
+def test_a_descent_of_its_own_ends_below_epsilon(layers, norm):
+    problem = pose(layers, norm=norm, epsilon=0.005)
+    weights = descend(problem, 3, 1)
+    assert weights.dtype == problem.space.dtype
+    assert problem.system.observe(weights)[0] == problem.system.grid.size - 1
+    np.testing.assert_array_equal(weights, descend(problem, 3, 1))
+    assert not np.array_equal(weights, descend(problem, 3, 2))
 
 
 @pytest.mark.parametrize("optimiser, rate", [("rms", 1e-3), ("plain", 0.1)])
@@ -246,7 +263,7 @@ def test_a_configuration_of_matrix_sensing():
         ({}, {"biases": True}, (), "architectures.factors: it has biases"),
         ({}, {"scale": -1}, (), "scale = -1: must be above 0"),
         ({}, {}, ("gd",), "samplers.gd: it does not know sensing"),
-        ({}, {}, ("rewl",), "samplers.rewl: it does not know sensing"),
+        ({}, {}, ("joint",), "samplers.joint: it does not know sensing"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset, architecture, samplers, said):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,18 @@ class Uniform:
     visits: np.ndarray
     tests: np.ndarray
     test_sum: np.ndarray
+
+
+class Score(NamedTuple):
+    """A mean of what test scores stand for.
+
+    Attributes:
+        mean, stderr, df: with its error and the degrees of freedom of that.
+    """
+
+    mean: float
+    stderr: float
+    df: float
 
 
 class Agreement(NamedTuple):
@@ -67,6 +80,11 @@ def compare(without: np.ndarray, sides: np.ndarray) -> Agreement:
         chances = fdtrc([sets - 1, 1], freedom, between)
     # Sets that all say the same differ by nothing, however little they scatter.
     return Agreement(*np.where(np.ptp(mean) == 0, 1.0, chances))
+
+
+def _mean(mean: Callable[[np.ndarray], float], counts: np.ndarray) -> float:
+    """The mean of scores that were counted; NaN of none."""
+    return mean(counts / counts.sum()) if counts.any() else np.nan
 
 
 class Production:
@@ -159,6 +177,7 @@ class Production:
             shared = (total[0] * np.isfinite(log_weight)).sum(axis=1)
             pair = [0, 1 + int(shared.argmax())]
             self.uniform_agreement = histograms_agree(total[pair], self._log_weight[pair])
+        self._top_counts = partial(collect, "test_counts")
         self._count_moves(sets)
         trips = int(self.round_trips.sum()) + sets
         self.lineages = {
@@ -247,6 +266,28 @@ class Production:
     def sets_agree_on_accuracy(self, level: int, sides: np.ndarray) -> "Agreement":
         """The same, on the accuracy at a level."""
         return compare(self._accuracy_without(1)[:, level].reshape(-1, self.stretches), sides)
+
+    def score_at_top(self, mean: Callable[[np.ndarray], float]) -> Score:
+        """Mean of what test scores stand for at the highest level; its error as ``stderr``.
+
+        Args:
+            mean: that of scores of which there is so large a fraction each.
+        """
+        errors = [jackknife_stderr(self._score_without(mean, p)) for p in (1, self.stretches)]
+        total = self._top_counts().sum(axis=0)
+        return Score(_mean(mean, total), float(np.maximum(*errors)), float(self._df(errors)))
+
+    def sets_agree_on_score(
+        self, mean: Callable[[np.ndarray], float], sides: np.ndarray
+    ) -> "Agreement":
+        """Whether walker sets agree on that mean."""
+        return compare(self._score_without(mean, 1).reshape(-1, self.stretches), sides)
+
+    def _score_without(self, mean: Callable[[np.ndarray], float], pooled: int) -> np.ndarray:
+        """The mean without each of the groups of ``pooled`` stretches."""
+        counts = self._top_counts()
+        total = counts.sum(axis=0)
+        return np.array([_mean(mean, total - group) for group in self._pool(counts, pooled)])
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
         """Change of a function of ``log_p`` between the halves of production, in standard errors.

@@ -20,7 +20,7 @@ import numpy as np
 
 from volumetry.chains.records import Population, Pull
 from volumetry.estimate.populations import log_mean, log_mean_stderr
-from volumetry.methods.descent.adam import descend
+from volumetry.methods.descent import descend
 from volumetry.methods.mixing import made_of
 from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.setting import Setting
@@ -132,7 +132,7 @@ def _pulled_log_volumes(
 def _guide(setting: Setting, seed: int, number: int, rng: np.random.Generator) -> np.ndarray:
     """The field towards a trained network, 0 where nothing is pulled: (n_weights,)."""
     system = setting.chains.system
-    trained, _ = descend(system.problem, seed, number)
+    trained = descend(system.problem, seed, number)
     guide = np.zeros_like(trained)
     for _, first, size in system.segments:
         pulled = first + rng.choice(size, min(size, _PULLED), replace=False)

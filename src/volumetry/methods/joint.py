@@ -43,7 +43,7 @@ from volumetry.estimate.populations import Populations, lag_p_value, log_mean, l
 from volumetry.estimate.reweighting import jackknife_stderr
 from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lags, lineages, way
 from volumetry.methods.costs import MOST_WAYS
-from volumetry.methods.descent.adam import descend
+from volumetry.methods.descent import descend
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.result import common_result
 from volumetry.methods.setting import Setting
@@ -199,7 +199,7 @@ def _best_of_own(problem: Problem, seed: int) -> int:
     whatever other networks there are."""
     trained = (descend(problem, seed, number) for number in range(_OWN_NETWORKS))
     return max(
-        count_correct(problem.network, own, problem.x_test, problem.y_test) for own, _ in trained
+        count_correct(problem.network, own, problem.x_test, problem.y_test) for own in trained
     )
 
 

@@ -1,4 +1,4 @@
-"""Replica-exchange Wang-Landau sampling of the number of correct training examples A.
+"""Replica-exchange Wang-Landau sampling of the number of correct training examples A, or of a loss.
 
 Stages: uniform *bulk* draws; an *exploratory* canonical pass with weights exp(beta A) that finds a
 first ln g(A) and states everywhere; Wang-Landau *learning* in overlapping windows (Wang & Landau
@@ -23,6 +23,8 @@ from volumetry.chains.records import Schedule
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
+    LOSS_ERROR,
+    LOSS_REACHED,
     VOLUME_ERROR,
     Criterion,
     verdict,
@@ -41,11 +43,13 @@ from volumetry.methods.flat_histogram.setting import ROUNDS_A_SWEEP, Flat, open_
 from volumetry.methods.flat_histogram.settle import Settled, divide
 from volumetry.methods.mixing import most_flips
 from volumetry.methods.precision import nats_wanted, wanted_accuracy_error, wanted_ln_v_error
-from volumetry.methods.result import common_result
+from volumetry.methods.result import common_result, scored
 from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
-from volumetry.systems.classification import Classification, Problem
+from volumetry.systems.classification import Problem
+from volumetry.systems.sensing import SensingProblem
+from volumetry.systems.system import System
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Parameters:
 
 
 def run(
-    problem: Problem,
+    problem: Problem | SensingProblem,
     parameters: Parameters,
     seed: int,
     *,
@@ -140,12 +144,12 @@ def run(
         checkpoint: of an earlier process; the result does not depend on it either.
 
     Returns:
-        The common scalars and, over ``A`` (0..n): ``log_g``, its error, visits, and the mean test
-        accuracy at each A with its error; over ``window``: the windows and their diagnostics; over
-        ``window`` and ``move_kind``: ``move_share`` and ``move_acceptance``; over ``state``:
-        weights of walkers at or near A = n, for ``joint`` to start from.
+        The common scalars and, over ``A`` (0..n) or bins of a loss: ``log_g`` and its error; over
+        ``A``: the mean test accuracy at each with its error; over ``window``: the windows and
+        their diagnostics; over ``window`` and ``move_kind``: ``move_share`` and
+        ``move_acceptance``; over ``state``: weights of walkers at or near A = n.
     """
-    system = Classification.over_correct(problem)
+    system = problem.system
     with ThreadPoolExecutor(threads) as pool:
         flat = open_run(
             "rewl", system, parameters, seed, pool, device=device, checkpoint=checkpoint
@@ -164,7 +168,9 @@ def run(
         # Odd, like the moves of a round.
         every = max(4 * ROUNDS_A_SWEEP - 1, system.tests_every)
         tests = Schedule(low=settled.bounds[-1][1], every=every)
-        produced = produce(flat, parameters, settled, partial(_judge, parameters), uniform, tests)
+        produced = produce(
+            flat, parameters, settled, partial(_judge, parameters, system), uniform, tests
+        )
     result = _result(system, flat.chains.moves, settled, uniform, ladder, produced)
     return flat.describe(result, produced.made)
 
@@ -176,29 +182,41 @@ def draw_bulk(flat: Flat, draws: int) -> tuple[Uniform, np.ndarray]:
     return Uniform(found.visits, found.tests, found.test_sum), found.last
 
 
-def _judge(parameters: Parameters, production: Production) -> list[Criterion]:
+def _judge(parameters: Parameters, system: System, production: Production) -> list[Criterion]:
     """What a run has to show to count as converged.
 
-    The wanted standard errors of ln V and of the accuracy; no drift of ln V from the first half of
-    production to the second; walker sets that agree on both, wherever they started from; and the
-    general criteria. Where A = n was not found, all is judged at the highest A that was.
+    The wanted standard errors of ln V and of the accuracy or loss; no drift of ln V from the first
+    half of production to the second; walker sets that agree on both, wherever they started from;
+    and the general criteria. Where A = n was not found, all is judged at the highest A that was.
     """
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     sides = from_training(parameters.walkers)
-    stderr = production.stderr()[top]
+    if _of_losses(system):
+        score = production.score_at_top(system.mean_score)
+        precise = LOSS_ERROR.judge(score.stderr / score.mean, parameters.accuracy_error)
+        agreement = production.sets_agree_on_score(system.mean_score, sides)
+        what = "the generalisation loss"
+    else:
+        stderr = production.accuracy_stderr()[top]
+        precise = ACCURACY_ERROR.judge(stderr, parameters.accuracy_error)
+        agreement, what = production.sets_agree_on_accuracy(top, sides), "the accuracy"
     return [
-        VOLUME_ERROR.judge(stderr, wanted),
-        ACCURACY_ERROR.judge(production.accuracy_stderr()[top], parameters.accuracy_error),
+        VOLUME_ERROR.judge(production.stderr()[top], wanted),
+        precise,
         drift_criterion(production, lambda log_p: log_p[top]),
         *agreement_criteria(production.sets_agree(lambda log_p: log_p[top], sides), "ln V"),
-        *agreement_criteria(production.sets_agree_on_accuracy(top, sides), "the accuracy"),
+        *agreement_criteria(agreement, what),
         *general_criteria(production),
     ]
 
 
+def _of_losses(system: System) -> bool:
+    return system.score_name == "test_loss"
+
+
 def _result(
-    system: Classification,
+    system: System,
     moves: int,
     settled: Settled,
     uniform: Uniform,
@@ -207,15 +225,12 @@ def _result(
 ) -> xr.Dataset:
     production, bounds = produced.production, settled.bounds
     log_p, log_p_stderr = production.log_p, production.stderr()
-    accuracy, accuracy_stderr = production.accuracy, production.accuracy_stderr()
     n = system.grid.size - 1
     reached = bool(np.isfinite(log_p[n]))
-    found = GOAL_FOUND.judge(bounds[-1][1], n)._replace(met=reached)
-    criteria = [found, *produced.criteria]
+    rule = LOSS_REACHED if _of_losses(system) else GOAL_FOUND
+    criteria = [rule.judge(bounds[-1][1], n)._replace(met=reached), *produced.criteria]
     result = common_result(
-        test_accuracy=accuracy[n],
-        test_accuracy_stderr=accuracy_stderr[n],
-        test_accuracy_df=production.accuracy_df()[n],
+        **_scored(system, production, reached),
         log_volume=log_p[n] if reached else np.nan,
         log_volume_stderr=log_p_stderr[n] if reached else np.nan,
         log_volume_df=production.df()[n],
@@ -225,22 +240,21 @@ def _result(
         guesses=int(uniform.visits.sum()),
     )
     test_counts = sum(block.test_counts.sum(axis=0) for block in production.blocks)
-    learned = settled.learned
+    learned, axis, score_axis = settled.learned, system.axis, system.score_axis
     nan_if_unseen = np.where(np.isfinite(log_p), log_p_stderr, np.nan)
     return result.assign_coords(
-        A=over("A", np.arange(n + 1), "training examples classified correctly"),
-        test_correct=over(
-            "test_correct", np.arange(len(test_counts)), "test examples classified correctly"
-        ),
+        {axis.name: over(*axis), score_axis.name: over(*score_axis)}
     ).assign(
-        log_g=over("A", log_p + system.space.log_total, "ln density of states", "nat"),
-        log_g_stderr=over("A", nan_if_unseen, "standard error of log_g", "nat"),
-        accuracy_given_A=over("A", accuracy, "mean test accuracy at A"),
-        accuracy_given_A_stderr=over("A", accuracy_stderr, "standard error of accuracy_given_A"),
-        tests_at_A=over("A", production.tests, "test evaluations at A"),
-        test_counts=over("test_correct", test_counts, "test evaluations at the highest A"),
-        window_low=over("window", [low for low, _ in bounds], "lowest A of the window"),
-        window_high=over("window", [high for _, high in bounds], "highest A of the window"),
+        log_g=over(axis.name, log_p + system.space.log_total, "ln density of states", "nat"),
+        log_g_stderr=over(axis.name, nan_if_unseen, "standard error of log_g", "nat"),
+        **({} if _of_losses(system) else _accuracies(production)),
+        test_counts=over(
+            score_axis.name, test_counts, f"test evaluations at the highest {axis.name}"
+        ),
+        window_low=over("window", [low for low, _ in bounds], f"lowest {axis.name} of the window"),
+        window_high=over(
+            "window", [high for _, high in bounds], f"highest {axis.name} of the window"
+        ),
         **production.diagnostics(),
         log_volume_drift=over(
             (),
@@ -255,13 +269,34 @@ def _result(
             "log-volume by thermodynamic integration of the exploratory pass, a rough check",
             "nat",
         ),
-        state_correct=over("state", produced.top.levels, "A of the state"),
+        state_correct=over("state", produced.top.levels, f"{axis.name} of the state"),
         state_weights=over(
             ("state", "byte"),
             system.space.encode(produced.top.weights),
             f"weights of the state, {system.space.encoding}",
         ),
     )
+
+
+def _scored(system: System, production: Production, reached: bool) -> dict[str, float]:
+    """The mean test score of the interpolators, for ``common_result``."""
+    n = system.grid.size - 1
+    if not _of_losses(system):
+        errors = production.accuracy_stderr()[n], production.accuracy_df()[n]
+        return scored(system.score_name, production.accuracy[n], *errors)
+    score = production.score_at_top(system.mean_score) if reached else (np.nan, np.nan, np.inf)
+    return scored(system.score_name, *score)
+
+
+def _accuracies(production: Production) -> dict:
+    """Test accuracies over A, as variables of the result."""
+    return {
+        "accuracy_given_A": over("A", production.accuracy, "mean test accuracy at A"),
+        "accuracy_given_A_stderr": over(
+            "A", production.accuracy_stderr(), "standard error of accuracy_given_A"
+        ),
+        "tests_at_A": over("A", production.tests, "test evaluations at A"),
+    }
 
 
 def _integrate(n: int, uniform: Uniform, ladder: Ladder) -> float:

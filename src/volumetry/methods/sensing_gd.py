@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from volumetry.methods.descent.sensing import loss_gradient
 from volumetry.methods.result import common_result, scored
-from volumetry.networks.real import activate, slope, split_weights
 from volumetry.parameters import check_choices, parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
@@ -161,7 +161,7 @@ def _train(
         if checkpoint.due():
             checkpoint.keep(state())
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, gradient = _gradient(problem, weights)
+            loss, gradient = loss_gradient(problem, weights)
         if epoch % _LOOK_EVERY == 0:
             progress.update(epoch, parameters.max_epochs, f"largest loss {loss.max():.3g}")
         finished = ~((loss >= end) & (loss < _ENDLESS))
@@ -178,25 +178,3 @@ def _train(
     checkpoint.state = state()
     done[going], epochs[going] = weights, epoch
     return done.astype(network.space.dtype), epochs
-
-
-def _gradient(problem: SensingProblem, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training losses (networks,) and their gradients (networks, n_weights)."""
-    network = problem.network
-    layers = split_weights(network, weights)
-    sums = [layers[0]]  # what unit vectors make of the first layer
-    passed = []
-    for layer in layers[1:]:
-        passed.append(activate(sums[-1], network.activation))
-        sums.append(layer @ passed[-1])
-    n = len(problem.values)
-    flat = problem.matrices.reshape(n, -1)
-    missed = sums[-1].reshape(len(weights), -1) @ flat.T - problem.values
-    down = ((2 / n) * missed @ flat).reshape(sums[-1].shape)
-    found = []
-    for layer, before, values in zip(layers[:0:-1], sums[-2::-1], passed[::-1]):
-        found.append(down @ values.swapaxes(1, 2))
-        down = (layer.swapaxes(1, 2) @ down) * slope(before, network.activation)
-    found.append(down)
-    gradients = [each.reshape(len(weights), -1) for each in reversed(found)]
-    return (missed**2).mean(axis=1), np.concatenate(gradients, axis=1)

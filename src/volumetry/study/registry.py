@@ -134,7 +134,8 @@ METHODS: dict[str, Method] = {
         Method(
             name="rewl",
             module="volumetry.methods.rewl",
-            about="Replica-exchange Wang-Landau over the number of correct examples.",
+            about="Replica-exchange Wang-Landau over the number of correct examples, or over a "
+            "loss.",
             kind=SAMPLED,
             label="Random interpolator (REWL)",
             colour=INK,
@@ -142,6 +143,7 @@ METHODS: dict[str, Method] = {
             memory=costs.chain_bytes,
             devices=("cpu", "cuda"),
             real_weights=True,
+            systems=("classification", "sensing"),
         ),
         Method(
             name="population_annealing",

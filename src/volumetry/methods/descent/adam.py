@@ -5,6 +5,7 @@ from threadpoolctl import threadpool_limits
 
 from volumetry.methods.descent import binary, real  # noqa: F401, their answers
 from volumetry.methods.descent.network import as_seen, bound_of, gradient_of, start, weights_of
+from volumetry.methods.descent.problem import descend
 from volumetry.networks.forward import count_correct
 from volumetry.systems.classification import Problem
 
@@ -17,17 +18,10 @@ _RATE = 0.003
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
+@descend.register
 @threadpool_limits.wrap(limits=1)  # sums then do not depend on the number of threads
-def descend(problem: Problem, seed: int, number: int) -> tuple[np.ndarray, int]:
-    """Train a network from random latent weights.
-
-    Args:
-        seed, number: of the run, and of the network in it.
-
-    Returns:
-        (n_weights,), the last weights that fit, or else those that were right most often; and how
-        many training examples they have right.
-    """
+def _(problem: Problem, seed: int, number: int) -> np.ndarray:
+    """The last weights that fit, or else those that were right most often."""
     network, n = problem.network, len(problem.y_train)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     x, latents, bound = as_seen(network, problem.x_train), start(network, rng), bound_of(network)
@@ -50,4 +44,4 @@ def descend(problem: Problem, seed: int, number: int) -> tuple[np.ndarray, int]:
         fitted += most == n
         if fitted > _EXTRA_EPOCHS:
             break
-    return best, most
+    return best

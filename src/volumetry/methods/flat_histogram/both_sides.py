@@ -8,7 +8,7 @@ holds fits that the other cannot reach.
 import numpy as np
 
 from volumetry.chains.records import Population
-from volumetry.methods.descent.adam import descend
+from volumetry.methods.descent import descend
 from volumetry.methods.flat_histogram.explore import RUNG_ROUNDS, Ladder
 from volumetry.methods.flat_histogram.setting import Flat, States
 from volumetry.runtime.progress import Progress
@@ -48,10 +48,11 @@ def train(flat: Flat, seed: int) -> States:
     owners = np.flatnonzero(from_training(flat.sets))
     progress = Progress(f"{flat.name}, training", "networks")
     weights = np.empty((len(owners), system.space.size), system.space.dtype)
+    levels = np.empty(len(owners), np.int64)
     for number, owner in enumerate(owners):
-        weights[number], correct = descend(system.problem, seed, int(owner))
-        progress.update(number + 1, len(owners), f"{correct} examples right")
-    levels = np.array([system.observe(own)[0] for own in weights], np.int64)
+        weights[number] = descend(system.problem, seed, int(owner))
+        levels[number], _ = system.observe(weights[number])
+        progress.update(number + 1, len(owners), f"coordinate {levels[number]}")
     return States.trained(weights, levels, owners).only(levels >= 0)
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from volumetry.methods.setting import Setting
 from volumetry.runtime.memory import require
-from volumetry.systems.classification import Classification
+from volumetry.systems.system import System
 
 ROUNDS_A_SWEEP = 4
 
@@ -102,7 +102,7 @@ class Flat(Setting):
 
 
 def open_run(
-    name: str, system: Classification, parameters, seed: int, pool: Executor | None, **given
+    name: str, system: System, parameters, seed: int, pool: Executor | None, **given
 ) -> Flat:
     """The setting of a run that is about to start; arguments as for ``Setting.open``.
 
