@@ -5,6 +5,7 @@ the proven bound says when they do. So matrix products run through BLAS, at its 
 result is still the integer.
 """
 
+import math
 from functools import singledispatch
 from typing import Any
 
@@ -38,7 +39,7 @@ def split_weights(network: Network, weights: np.ndarray) -> list[np.ndarray]:
     shapes += [(layer.inputs, layer.outputs) for layer in network.linears]
     views, start = [], 0
     for shape in shapes:
-        stop = start + int(np.prod(shape))
+        stop = start + math.prod(shape)
         views.append(weights[..., start:stop].reshape(weights.shape[:-1] + shape))
         start = stop
     return views
