@@ -4,6 +4,7 @@ Each chart has one panel for each (dataset, architecture). Filled marks are resu
 rest on a run that did not converge. Their names and words stand in ``report.catalogue``.
 """
 
+import io
 import os
 import re
 from importlib import import_module
@@ -12,6 +13,7 @@ from pathlib import Path
 import altair as alt
 import vl_convert
 import xarray as xr
+from PIL import Image
 
 from volumetry.report.catalogue import CHARTS
 from volumetry.report.figure import Figure
@@ -53,8 +55,22 @@ def save_for_paper(figure: Figure, columns: str, svg: Path, png: Path, pdf: Path
     pdf.write_bytes(vl_convert.svg_to_pdf(drawn))
 
 
+_MOST_PIXELS = 10_000_000
+"""Of an image that is packed well: larger ones would take seconds."""
+
+
 def save(chart: alt.TopLevelMixin, svg: str | os.PathLike, png: str | os.PathLike) -> None:
     """Write a chart as SVG and, at twice its size, as PNG."""
     drawn = vl_convert.vegalite_to_svg(chart.to_json(validate=False))
     Path(svg).write_text(drawn, encoding="utf-8")
-    Path(png).write_bytes(vl_convert.svg_to_png(drawn, scale=2))
+    Path(png).write_bytes(_smaller(vl_convert.svg_to_png(drawn, scale=2)))
+
+
+def _smaller(png: bytes) -> bytes:
+    """The same image in a third of the bytes: it was written in haste."""
+    packed = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        if image.width * image.height > _MOST_PIXELS:
+            return png
+        image.save(packed, "PNG", optimize=True, dpi=image.info.get("dpi"))
+    return packed.getvalue()
