@@ -99,7 +99,10 @@ def same_bytes(a: xr.Dataset, b: xr.Dataset, folder: Path):
     return (folder / "a.nc").read_bytes() == (folder / "b.nc").read_bytes()
 
 
-@pytest.mark.parametrize("sampler", METHODS)
+@pytest.mark.parametrize(
+    "sampler",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "joint")) for name in METHODS],
+)
 def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sources, tmp_path):
     problem = problem_of(sampler, problem)
     undisturbed = run(sampler, problem, sources)
@@ -119,7 +122,7 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sou
     ("sampler", "less"),
     [
         ("rewl", {"max_blocks": 5}),
-        ("joint", {"max_anneals": 1}),
+        pytest.param("joint", {"max_anneals": 1}, marks=pytest.mark.slow),
         ("population_annealing", {"max_anneals": 2}),
         ("guess_and_check", {"max_guesses": 10_000}),
         ("gd", {"max_epochs": 4}),

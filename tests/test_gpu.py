@@ -202,7 +202,10 @@ def test_uniform_draws():
     check_equal(case.cpu.draw(2 * SETS, 2), case.gpu.draw(2 * SETS, 2))
 
 
-@pytest.mark.parametrize(("bins", "strength"), [(1, None), (1, 0.3), (11, 0.3)])
+@pytest.mark.parametrize(
+    ("bins", "strength"),
+    [(1, None), (1, 0.3), pytest.param(11, 0.3, marks=pytest.mark.slow)],
+)
 def test_a_population(bins, strength):
     case = Case("small cnn", bins)
     populations = [side.populate(5, 4) for side in (case.cpu, case.gpu)]

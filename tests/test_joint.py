@@ -43,7 +43,7 @@ def all_fits(problem):
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(PROBLEMS[::2], id="some"),
+        pytest.param(PROBLEMS[::3], id="some"),
         pytest.param(PROBLEMS, marks=pytest.mark.slow, id="all"),
     ],
 )
@@ -127,6 +127,7 @@ def test_bins_are_sums_over_their_test_counts():
     assert np.abs(z).max() < 4
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_the_result():
     problem, parameters = random_problem(6), replace(MANY, members=10, populations=3)
     one = joint.run(problem, parameters, 2)

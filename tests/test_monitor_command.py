@@ -108,6 +108,7 @@ def test_the_command_is_light(mixed, tmp_path):
 # ---- a real study --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_real_study_is_watched_from_start_to_end(tmp_path):
     """Part of the smoke study: counts only ever rise, and nothing of it is touched."""
     config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())

@@ -73,8 +73,12 @@ def test_a_sampler_of_binary_weights_is_refused():
     assert "gd, sgd, sam, guess_and_check, rewl, population_annealing, joint" in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[(8,), pytest.param((4, 8), marks=pytest.mark.slow)],
+    ids=["one n", "two"],
+)
+def study(request, tmp_path_factory):
     """Runs of every sampler that knows real weights, beside a binary network."""
     folder = tmp_path_factory.mktemp("real")
     spec = {"source": "digits", "classes": [0, 7], "n": [4, 8]}
@@ -96,7 +100,7 @@ def study(tmp_path_factory):
         "binary": {"layers": ["linear 4"]},
     }
     for name, architecture in architectures.items():
-        for n in (4, 8):
+        for n in request.param:
             for sampler, parameters in settings.items():
                 if name == "binary" and sampler in ("rewl", "joint"):
                     continue  # others test these

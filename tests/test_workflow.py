@@ -113,6 +113,7 @@ def test_the_console_has_a_line_for_each_job_and_fits_a_screen(finished):
     assert len((said.stderr + said.stdout).splitlines()) < 50
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_cores(finished, tmp_path):
     """They were made on two."""
     alone = Repository(tmp_path)
