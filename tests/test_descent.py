@@ -7,8 +7,9 @@ from enumeration import random_problem
 from exactly_solvable import perceptron_with_rule
 
 from volumetry.methods import model, real_model  # noqa: F401
-from volumetry.methods.descent import binary, descend
+from volumetry.methods.descent import binary
 from volumetry.methods.descent import network as asked
+from volumetry.methods.descent.adam import descend
 from volumetry.networks import build_network
 from volumetry.networks.forward import count_correct, pool_inputs
 from volumetry.networks.real import ACTIVATIONS, build_real_network

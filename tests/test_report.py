@@ -14,7 +14,7 @@ from jinja2 import Template
 from made_studies import GD, REWL, rewl, run, study_of
 from repository import ROOT
 
-from volumetry.report import answer, charts, findings, page
+from volumetry.report import answer, charts, contrasts, findings, page
 from volumetry.report.catalogue import CHARTS, MARKS, of_study
 from volumetry.results.roles import TRAINED
 from volumetry.runtime import netcdf
@@ -371,13 +371,14 @@ def test_architectures_are_compared_on_the_same_training_sets(tmp_path, study):
         {("gd", 10): 0, ("gd", 40): 0, ("rewl", 10): -0.02, ("rewl", 40): 0}, abs=1e-9
     )
     assert "contrast" in shown(two) and "contrast" not in shown(study)
-    (_, which, n, _, typical, trained, advantage), _ = findings.contrasts(two)
+    (_, which, n, _, typical, trained, advantage), _ = contrasts.table(two)
     assert (which, n) == ("wide less a_narrow", 10)
     assert typical.startswith("−0.020 [") and trained.startswith("+0.000")
     assert advantage.startswith("+0.020 [")
-    assert findings.contrasts(study) == [] and findings.contrast_words(study) == ""
+    assert contrasts.table(study) == [] and contrasts.words(study) == ""
     words = "accuracy of typical interpolators −0.020 to +0.000 (0 of 2 resolved)"
-    assert words in findings.contrast_words(two)
+    assert words in contrasts.words(two)
+    assert "advantage of GD at best validation +0.000 to +0.020 (" in contrasts.words(two)
     html = page.render(two, None, "")
     assert words in html and "wide less a_narrow" in html
 

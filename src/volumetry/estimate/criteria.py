@@ -92,7 +92,7 @@ EXCHANGE = Rule(
     at_least=True,
 )
 SAMPLES = Rule(
-    "effective samples of A (or of the accuracy) in each window",
+    "effective samples of A (or of the loss) in each window",
     "window {window} has {value:.0f} effective samples, fewer than {limit}",
     "40",
     limit=40,
@@ -126,7 +126,8 @@ ROUND_TRIPS = Rule(
     at_least=True,
 )
 SAMPLERS_AGREE = Rule(
-    "ln V and accuracy against those of another volume sampler that converged on the same cell",
+    "ln V, and accuracy or loss, against those of another volume sampler that converged on the "
+    "same cell",
     "{rival} finds another {quantity}, p = {value:.1g}",
     "p > 0.0001",
     limit=1e-4,
@@ -200,7 +201,7 @@ WAYS_AGREE = Rule(
     at_least=True,
 )
 SETS_AGREE = Rule(
-    "differences between walker sets in ln V and in the accuracy, against those within them",
+    "differences between walker sets in ln V and in accuracy or loss, against those within them",
     "walker sets differ in {what} by more than they fluctuate, p = {value:.1g}",
     "p > 0.001",
     limit=1e-3,

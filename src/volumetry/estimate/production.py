@@ -36,13 +36,14 @@ class Uniform:
 
 
 class Score(NamedTuple):
-    """A mean of what test scores stand for.
+    """A mean test score, of interpolators.
 
     Attributes:
-        mean, stderr, df: with its error and the degrees of freedom of that.
+        value, stderr: it, and its error, in the units of what is measured.
+        df: degrees of freedom of the error.
     """
 
-    mean: float
+    value: float
     stderr: float
     df: float
 
@@ -82,9 +83,9 @@ def compare(without: np.ndarray, sides: np.ndarray) -> Agreement:
     return Agreement(*np.where(np.ptp(mean) == 0, 1.0, chances))
 
 
-def _mean(mean: Callable[[np.ndarray], float], counts: np.ndarray) -> float:
-    """The mean of scores that were counted; NaN of none."""
-    return mean(counts / counts.sum()) if counts.any() else np.nan
+def _score_of(counts: np.ndarray, mean_score: Callable[[np.ndarray], float]) -> float:
+    """Mean of scores that were met so often; NaN of none."""
+    return mean_score(counts / counts.sum()) if counts.any() else np.nan
 
 
 class Production:
@@ -267,27 +268,30 @@ class Production:
         """The same, on the accuracy at a level."""
         return compare(self._accuracy_without(1)[:, level].reshape(-1, self.stretches), sides)
 
-    def score_at_top(self, mean: Callable[[np.ndarray], float]) -> Score:
-        """Mean of what test scores stand for at the highest level; its error as ``stderr``.
+    def score_at_top(self, mean_score: Callable[[np.ndarray], float]) -> Score:
+        """Mean test score at the highest level, with an error as ``stderr`` has it.
 
         Args:
-            mean: that of scores of which there is so large a fraction each.
+            mean_score: ``System.mean_score``.
         """
-        errors = [jackknife_stderr(self._score_without(mean, p)) for p in (1, self.stretches)]
-        total = self._top_counts().sum(axis=0)
-        return Score(_mean(mean, total), float(np.maximum(*errors)), float(self._df(errors)))
+        parts = (1, self.stretches)
+        errors = [jackknife_stderr(self._score_without(mean_score, part)) for part in parts]
+        value = _score_of(self._top_counts().sum(axis=0), mean_score)
+        return Score(value, float(np.maximum(*errors)), float(self._df(errors)))
 
     def sets_agree_on_score(
-        self, mean: Callable[[np.ndarray], float], sides: np.ndarray
+        self, mean_score: Callable[[np.ndarray], float], sides: np.ndarray
     ) -> "Agreement":
-        """Whether walker sets agree on that mean."""
-        return compare(self._score_without(mean, 1).reshape(-1, self.stretches), sides)
+        """Whether walker sets agree on the mean test score at the highest level."""
+        without = self._score_without(mean_score, 1)
+        return compare(without.reshape(-1, self.stretches), sides)
 
-    def _score_without(self, mean: Callable[[np.ndarray], float], pooled: int) -> np.ndarray:
-        """The mean without each of the groups of ``pooled`` stretches."""
+    def _score_without(self, mean_score: Callable[[np.ndarray], float], pooled: int) -> np.ndarray:
+        """That mean without each of the groups of ``pooled`` stretches."""
         counts = self._top_counts()
         total = counts.sum(axis=0)
-        return np.array([_mean(mean, total - group) for group in self._pool(counts, pooled)])
+        groups = self._pool(counts, pooled)
+        return np.array([_score_of(total - group, mean_score) for group in groups])
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
         """Change of a function of ``log_p`` between the halves of production, in standard errors.

@@ -20,7 +20,7 @@ import numpy as np
 
 from volumetry.chains.records import Population, Pull
 from volumetry.estimate.populations import log_mean, log_mean_stderr
-from volumetry.methods.descent import descend
+from volumetry.methods.descent.adam import descend
 from volumetry.methods.mixing import made_of
 from volumetry.methods.resampling import longest_step, resample
 from volumetry.methods.setting import Setting

@@ -43,7 +43,7 @@ from volumetry.estimate.populations import Populations, lag_p_value, log_mean, l
 from volumetry.estimate.reweighting import jackknife_stderr
 from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lags, lineages, way
 from volumetry.methods.costs import MOST_WAYS
-from volumetry.methods.descent import descend
+from volumetry.methods.descent.adam import descend
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.result import common_result
 from volumetry.methods.setting import Setting

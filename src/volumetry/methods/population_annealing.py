@@ -145,8 +145,7 @@ def _judge(
     """What a run has to show to count as converged."""
     reached = np.flatnonzero(np.isfinite(found.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, found.log_p[reached])
-    losses = system.score_name == "test_loss"
-    goal = (LOSS_REACHED if losses else GOAL_FOUND).judge(reached, system.grid.size - 1)
+    goal = (LOSS_REACHED if system.of_losses else GOAL_FOUND).judge(reached, system.grid.size - 1)
     if not goal.met:
         return [goal]
     lineages_there_are = behind.sum(axis=0)
@@ -163,7 +162,7 @@ def _judge(
         NO_LAG.judge(lag_p_value(late_by, found.log_volume_stderr), lag=late_by.mean()),
         VOLUME_ERROR.judge(found.log_volume_stderr, wanted),
         LOSS_ERROR.judge(found.score_stderr / found.score, parameters.accuracy_error)
-        if losses
+        if system.of_losses
         else ACCURACY_ERROR.judge(found.score_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
         LINEAGES.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
@@ -229,7 +228,7 @@ def _result(
             score_axis.name, found.score_shares, "fraction of the interpolators with that score"
         ),
         state_correct=over(
-            "state", system.grid.coordinate[level[kept]], f"{axis.name} of the state"
+            "state", system.grid.coordinate[level[kept]], f"{system.level_name} of the state"
         ),
         state_weights=over(
             ("state", "byte"), codes[kept], f"weights of the state, {system.space.encoding}"

@@ -192,9 +192,9 @@ def _judge(parameters: Parameters, system: System, production: Production) -> li
     top = np.flatnonzero(np.isfinite(production.log_p))[-1]
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     sides = from_training(parameters.walkers)
-    if _of_losses(system):
+    if system.of_losses:
         score = production.score_at_top(system.mean_score)
-        precise = LOSS_ERROR.judge(score.stderr / score.mean, parameters.accuracy_error)
+        precise = LOSS_ERROR.judge(score.stderr / score.value, parameters.accuracy_error)
         agreement = production.sets_agree_on_score(system.mean_score, sides)
         what = "the generalisation loss"
     else:
@@ -211,10 +211,6 @@ def _judge(parameters: Parameters, system: System, production: Production) -> li
     ]
 
 
-def _of_losses(system: System) -> bool:
-    return system.score_name == "test_loss"
-
-
 def _result(
     system: System,
     moves: int,
@@ -227,10 +223,10 @@ def _result(
     log_p, log_p_stderr = production.log_p, production.stderr()
     n = system.grid.size - 1
     reached = bool(np.isfinite(log_p[n]))
-    rule = LOSS_REACHED if _of_losses(system) else GOAL_FOUND
+    rule = LOSS_REACHED if system.of_losses else GOAL_FOUND
     criteria = [rule.judge(bounds[-1][1], n)._replace(met=reached), *produced.criteria]
     result = common_result(
-        **_scored(system, production, reached),
+        **_mean_score(system, production, reached),
         log_volume=log_p[n] if reached else np.nan,
         log_volume_stderr=log_p_stderr[n] if reached else np.nan,
         log_volume_df=production.df()[n],
@@ -241,20 +237,17 @@ def _result(
     )
     test_counts = sum(block.test_counts.sum(axis=0) for block in production.blocks)
     learned, axis, score_axis = settled.learned, system.axis, system.score_axis
+    level = system.level_name
     nan_if_unseen = np.where(np.isfinite(log_p), log_p_stderr, np.nan)
     return result.assign_coords(
         {axis.name: over(*axis), score_axis.name: over(*score_axis)}
     ).assign(
         log_g=over(axis.name, log_p + system.space.log_total, "ln density of states", "nat"),
         log_g_stderr=over(axis.name, nan_if_unseen, "standard error of log_g", "nat"),
-        **({} if _of_losses(system) else _accuracies(production)),
-        test_counts=over(
-            score_axis.name, test_counts, f"test evaluations at the highest {axis.name}"
-        ),
-        window_low=over("window", [low for low, _ in bounds], f"lowest {axis.name} of the window"),
-        window_high=over(
-            "window", [high for _, high in bounds], f"highest {axis.name} of the window"
-        ),
+        **({} if system.of_losses else _over_correct(production)),
+        test_counts=over(score_axis.name, test_counts, f"test evaluations at the highest {level}"),
+        window_low=over("window", [low for low, _ in bounds], f"lowest {level} of the window"),
+        window_high=over("window", [high for _, high in bounds], f"highest {level} of the window"),
         **production.diagnostics(),
         log_volume_drift=over(
             (),
@@ -269,7 +262,7 @@ def _result(
             "log-volume by thermodynamic integration of the exploratory pass, a rough check",
             "nat",
         ),
-        state_correct=over("state", produced.top.levels, f"{axis.name} of the state"),
+        state_correct=over("state", produced.top.levels, f"{level} of the state"),
         state_weights=over(
             ("state", "byte"),
             system.space.encode(produced.top.weights),
@@ -278,17 +271,17 @@ def _result(
     )
 
 
-def _scored(system: System, production: Production, reached: bool) -> dict[str, float]:
+def _mean_score(system: System, production: Production, reached: bool) -> dict[str, float]:
     """The mean test score of the interpolators, for ``common_result``."""
     n = system.grid.size - 1
-    if not _of_losses(system):
+    if not system.of_losses:
         errors = production.accuracy_stderr()[n], production.accuracy_df()[n]
         return scored(system.score_name, production.accuracy[n], *errors)
     score = production.score_at_top(system.mean_score) if reached else (np.nan, np.nan, np.inf)
     return scored(system.score_name, *score)
 
 
-def _accuracies(production: Production) -> dict:
+def _over_correct(production: Production) -> dict:
     """Test accuracies over A, as variables of the result."""
     return {
         "accuracy_given_A": over("A", production.accuracy, "mean test accuracy at A"),

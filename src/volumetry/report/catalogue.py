@@ -101,8 +101,9 @@ CHARTS: dict[str, Chart] = {
             title="What another architecture changes, on the same training sets",
             caption="Test accuracy with one architecture less that with the first of the study, "
             "for the networks that each sampler finds, paired by training set. Above zero the "
-            "other architecture generalises better. If it does so as a typical interpolator, the "
-            "volume of good fits has grown; if only trained networks do, training found more.",
+            "other architecture generalises better. Where typical interpolators do, good "
+            "fits are a larger share of all fits; where trained networks alone do, training finds "
+            "more of them.",
             architectures=2,
         ),
         Chart(

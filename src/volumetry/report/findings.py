@@ -1,13 +1,11 @@
 """What a study says of itself beside its answer, as sentences with numbers."""
 
-from itertools import product
-
 import numpy as np
 import xarray as xr
 
 from volumetry.report.numbers import counted, estimate
 from volumetry.report.style import style
-from volumetry.results.roles import GUESSING, REFERENCES, TRAINED
+from volumetry.results.roles import GUESSING, REFERENCES
 from volumetry.results.views import cases, status
 
 
@@ -119,69 +117,6 @@ def _range(values: np.ndarray) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-_CONTRASTS = {
-    "log_volume": ("ln V", " nats", 2),
-    "reference_accuracy": ("accuracy of typical interpolators", "", 3),
-    "test_accuracy": ("of trained networks", "", 3),
-    "advantage": ("advantage", "", 3),
-}
-"""What is compared between architectures: its name, unit and digits."""
-
-
-def _contrast(study: xr.Dataset, name: str) -> xr.Dataset:
-    """One contrast with its ends and flag; that of the first trained sampler, if it has several."""
-    part = study[[f"{name}_contrast{end}" for end in ("", "_low", "_high", "_converged")]]
-    trained = [sampler for sampler in study["sampler"].values if sampler in TRAINED]
-    if "sampler" not in part.dims:
-        return part
-    return part.sel(sampler=trained[0], drop=True) if trained else part.isel(sampler=0) * np.nan
-
-
-def contrasts(study: xr.Dataset) -> list[tuple]:
-    """Each architecture less the first: dataset, which, n, and what is compared."""
-    if "log_volume_contrast" not in study:
-        return []
-    parts = {name: _contrast(study, name) for name in _CONTRASTS}
-    first, *others = study["architecture"].values
-    rows = []
-    for place in product(study["dataset"].values, others, study["n"].values):
-        at = dict(zip(("dataset", "architecture", "n"), place))
-        points = {name: part.sel(at) for name, part in parts.items()}
-        if any(np.isfinite(point[f"{name}_contrast"]) for name, point in points.items()):
-            said = (
-                estimate(point, f"{name}_contrast", _CONTRASTS[name][2])
-                + " *" * bool(point[f"{name}_contrast_converged"] == 0)
-                for name, point in points.items()
-            )
-            dataset, architecture, n = place
-            rows.append((dataset, f"{architecture} less {first}", int(n), *said))
-    return rows
-
-
-def contrast_words(study: xr.Dataset) -> str:
-    """How far architectures differ from the first, and in how many cells that is resolved."""
-    if "log_volume_contrast" not in study:
-        return ""
-    first, *others = study["architecture"].values
-    said = []
-    for architecture in others:
-        words = []
-        for name, (quantity, unit, digits) in _CONTRASTS.items():
-            part = _contrast(study, name).sel(architecture=architecture)
-            value, low, high = (part[f"{name}_contrast{end}"] for end in ("", "_low", "_high"))
-            if count := int(value.count()):
-                ends = (
-                    f"{float(x):+.{digits}f}".replace("-", "−") for x in (value.min(), value.max())
-                )
-                resolved = int(((low > 0) | (high < 0)).sum())
-                words.append(
-                    f"{quantity} {' to '.join(ends)}{unit} ({resolved} of {count} resolved)"
-                )
-        if words:
-            said.append(f"{architecture} less {first}: {', '.join(words)}.")
-    return " ".join(said)
-
-
 _SIDES = {0: "between", 1: "above both", -1: "below both: contradiction"}
 
 
@@ -203,11 +138,15 @@ def steps(study: xr.Dataset) -> list[tuple]:
 def checks(study: xr.Dataset) -> list[tuple[str, int, str]]:
     """Each consistency check of the study that it can make: what, how many cells, the outcome."""
     rows = []
-    z = _measured(study, "loss_z")
+    z = _measured(study, "guessed_loss_z")
     if z.size:
         what = f"generalisation loss: the random interpolator and {style(GUESSING).label}"
         rows.append((what, int(z.size), _score_words(z)))
-    for name, what in (("volume_z", "log-volume"), ("accuracy_z", "test accuracy at A = n")):
+    for name, what in (
+        ("volume_z", "log-volume"),
+        ("accuracy_z", "test accuracy at A = n"),
+        ("loss_z", "generalisation loss"),
+    ):
         for pair in study["pair"].values if name in study else ():
             z = _measured(study, name, pair=pair)
             if z.size:

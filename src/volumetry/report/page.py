@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from altair.utils.schemapi import debug_mode
 
-from volumetry.report import answer, findings, offline
+from volumetry.report import answer, contrasts, findings, offline
 from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_figure
 from volumetry.report.numbers import estimate
@@ -38,7 +38,7 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
 
 def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: str) -> str:
     findings_of = {
-        "contrast": findings.contrast_words(study),
+        "contrast": contrasts.words(study),
         "log_volume": findings.guess_and_check_agreement(study),
         "volume_slope": findings.slope_agreement(study),
     }
@@ -57,7 +57,8 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
         intervals=INTERVALS,
         columns=[_COLUMNS[name][0] for name in _shown(study)],
         numbers=_numbers(study),
-        contrasts=findings.contrasts(study),
+        contrasts=contrasts.table(study),
+        contrasted=contrasts.header(study),
         checks=findings.checks(study),
         steps=findings.steps(study),
         convergence=_convergence(study),

@@ -27,7 +27,8 @@ def headlines(study: xr.Dataset) -> list[str]:
 
 
 def _of_case(case: xr.Dataset, place: str) -> Iterator[str]:
-    random = [name for name in (*REFERENCES, GUESSING) if _known(case, name)][:1]
+    random = [name for name in (*REFERENCES, GUESSING) if _known(case, name)]
+    random = sorted(random, key=lambda name: _not_converged(case, name))[:1]
     trained = [name for name in TRAINED if _known(case, name)][:1]
     for name, what in (
         *((name, "of weights that fit by chance") for name in random),
@@ -41,6 +42,11 @@ def _of_case(case: xr.Dataset, place: str) -> Iterator[str]:
 def _known(case: xr.Dataset, sampler: str) -> bool:
     names = case["sampler"].values
     return sampler in names and bool(case["test_loss_mean"].sel(sampler=sampler).notnull().any())
+
+
+def _not_converged(case: xr.Dataset, sampler: str) -> int:
+    """Runs of a sampler that did not converge."""
+    return int((case["converged"].sel(sampler=sampler) == 0).sum())
 
 
 def _course(part: xr.Dataset) -> str:

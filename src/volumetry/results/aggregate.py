@@ -22,13 +22,14 @@ Of a study with several architectures, each less the first, paired by replicate:
 
     log_volume_contrast, reference_accuracy_contrast  (dataset, architecture, n)
     test_accuracy_contrast, advantage_contrast        (dataset, architecture, n, sampler)
+    log_loss_contrast, of matrix sensing              (dataset, architecture, n, sampler)
 
 Checks of the study against itself, one a cell unless said otherwise:
 
     volume_z, accuracy_z  (.., pair): log-volumes, and accuracies of the interpolators, of each two
                           samplers that measure them against each other, as normal scores
-    loss_z                of matrix sensing, the same of the generalisation losses of the reference
-                          and of Guess & Check
+    loss_z                (.., pair): of matrix sensing, the same of generalisation losses
+    guessed_loss_z        the same of the reference and Guess & Check
     hits_p                how probable hits as unlikely as those of Guess & Check are under the
                           log-volume of each sampler that measures it; runs without a hit included
     sum_rule              ln of the sum of rewl's g(A) over 2^M; 0 is right

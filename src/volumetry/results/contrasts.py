@@ -2,8 +2,11 @@
 
 Architectures of a study see the same subsets, so a difference within a replicate is free of what
 subsets differ by. ``log_volume_contrast`` compares probabilities, each under the measure of its own
-weights: binary weights beside real ones, wide networks beside narrow ones.
+weights: binary weights beside real ones, wide networks beside narrow ones. Losses are compared by
+their logarithms.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,46 +16,58 @@ from volumetry.results.statistics import difference
 from volumetry.results.variables import put_mean
 
 
+class _Measured(NamedTuple):
+    """A quantity of every run or cell, with its error and the degrees of freedom of that."""
+
+    value: xr.DataArray
+    stderr: xr.DataArray
+    df: xr.DataArray
+    converged: xr.DataArray
+
+    @classmethod
+    def of(cls, numbers: xr.Dataset, name: str) -> "_Measured":
+        return cls(
+            *(numbers[f"{name}{part}"] for part in ("", "_stderr", "_df")), numbers["converged"]
+        )
+
+
 def add_contrasts(study: xr.Dataset) -> None:
     """Add the contrasts; none where the study has one architecture."""
     if study.sizes["architecture"] < 2:
         return
     random = of_reference(study)
+    volume, accuracy = (_Measured.of(random, name) for name in ("log_volume", "test_accuracy"))
+    _add(study, "log_volume", volume, "ln V of the reference", "nat")
+    quantity = "test accuracy of the reference"
+    _add(study, "reference_accuracy", accuracy, quantity, bounds=(-1, 1))
+    found = _Measured.of(study, "test_accuracy")
+    _add(study, "test_accuracy", found, "test accuracy at A = n", bounds=(-1, 1))
+    more, stderr, df = compare(study, random, "test_accuracy")
+    more = more.where(study["sampler"] != study["reference"])
     both = np.minimum(study["converged"], random["converged"])
-    advantage = compare(study, random, "test_accuracy")
-    log_volume, typical, found = (
-        [each[f"{name}{part}"] for part in ("", "_stderr", "_df")]
-        for each, name in (
-            (random, "log_volume"),
-            (random, "test_accuracy"),
-            (study, "test_accuracy"),
+    _add(study, "advantage", _Measured(more, stderr, df, both), "advantage", bounds=(-2, 2))
+    if "test_loss" in study:
+        lost = _Measured.of(study, "test_loss")
+        logarithm = lost._replace(
+            value=np.log(lost.value.where(lost.value > 0)), stderr=lost.stderr / lost.value
         )
-    )
-    trained = study["sampler"] != study["reference"]
-    for name, numbers, converged, quantity, units, bounds in (
-        ("log_volume", log_volume, random["converged"], "ln V of the reference", "nat", None),
-        (
-            "reference_accuracy",
-            typical,
-            random["converged"],
-            "test accuracy of the reference",
-            "1",
-            (-1, 1),
-        ),
-        ("test_accuracy", found, study["converged"], "test accuracy at A = n", "1", (-1, 1)),
-        ("advantage", advantage, both, "advantage", "1", (-2, 2)),
-    ):
-        value, stderr, df = _less_the_first(*numbers)
-        if name == "advantage":
-            value = value.where(trained)
-        value, stderr, df = (each.transpose(*converged.dims) for each in (value, stderr, df))
-        flag = np.minimum(converged, converged.isel(architecture=0)).where(value.notnull())
-        about = f"{quantity} less that of the first architecture, paired by replicate"
-        put_mean(study, f"{name}_contrast", value, stderr, df, flag, about, units, bounds)
+        _add(study, "log_loss", logarithm, "ln of the generalisation loss")
 
 
-def _less_the_first(*numbers: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Value, error and degrees of freedom of the difference to the first architecture."""
-    first = (each.isel(architecture=0, drop=True) for each in numbers)
-    value, stderr, df = difference(*(each for pair in zip(numbers, first) for each in pair))
-    return value.where(value["architecture"] != value["architecture"][0]), stderr, df
+def _add(
+    study: xr.Dataset,
+    name: str,
+    measured: _Measured,
+    quantity: str,
+    units: str = "1",
+    bounds: tuple[float, float] | None = None,
+) -> None:
+    """The mean over replicates of the difference to the first architecture."""
+    dims = measured.converged.dims
+    first = [each.isel(architecture=0, drop=True) for each in measured]
+    pairs = [each for pair in zip(measured[:3], first) for each in pair]
+    value, stderr, df = (each.transpose(*dims) for each in difference(*pairs))
+    value = value.where(value["architecture"] != value["architecture"][0])
+    flag = np.minimum(measured.converged, first[3]).transpose(*dims)
+    about = f"{quantity} less that with the first architecture, paired by replicate"
+    put_mean(study, f"{name}_contrast", value, stderr, df, flag, about, units, bounds)

@@ -64,9 +64,11 @@ def _numbers(study: xr.Dataset) -> xr.Dataset:
 def _judge_agreement(study: xr.Dataset, pair: tuple[str, str]) -> None:
     """Take back that two samplers converged, where they contradict each other."""
     both = (study["converged"].sel(sampler=list(pair)) == 1).all("sampler")
+    compared = {"ln V": "log_volume", "accuracy": "test_accuracy", "loss": "test_loss"}
     scores = {
         quantity: disagreement(study, pair, variable).transpose(*DIMS[:4])
-        for quantity, variable in (("ln V", "log_volume"), ("accuracy", "test_accuracy"))
+        for quantity, variable in compared.items()
+        if variable in study
     }
     samplers = list(study["sampler"].values)
     for cell in zip(*np.nonzero(both.transpose(*DIMS[:4]).values)):

@@ -130,6 +130,7 @@ def _add_checks(study: xr.Dataset) -> None:
     for name, variable, quantity in (
         ("volume_z", "log_volume", "log-volumes"),
         ("accuracy_z", "test_accuracy", "test accuracies"),
+        *(("loss_z", loss, "generalisation losses") for loss in ["test_loss"] if loss in study),
     ):
         scores = [disagreement(study, pair, variable) for pair in pairs]
         if scores:
@@ -139,7 +140,7 @@ def _add_checks(study: xr.Dataset) -> None:
     if "test_loss" in study:
         z = normal_score(*compare(of_reference(study), guesses, "test_loss"))
         about = f"generalisation loss of the reference less that of {GUESSING}, as a normal score"
-        put(study, "loss_z", z, about)
+        put(study, "guessed_loss_z", z, about)
     p = xr.apply_ufunc(
         np.vectorize(consistency.hits_p_value, otypes=[float]),
         *(guesses[name] for name in ("hits", "guesses")),

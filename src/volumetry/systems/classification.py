@@ -72,7 +72,7 @@ class Classification:
     levels: Levels
     grid: Grid
 
-    score_name = "test_accuracy"
+    score_name, level_name, of_losses = "test_accuracy", "A", False
 
     @classmethod
     def over_correct(cls, problem: Problem) -> "Classification":

@@ -144,7 +144,7 @@ class Sensing:
     levels: Levels
     grid: Grid
 
-    score_name = "test_loss"
+    score_name, level_name, of_losses = "test_loss", "level", True
 
     tests_every = 1
     """Rounds between tests: one costs about as much as a move."""

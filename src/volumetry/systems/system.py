@@ -16,6 +16,8 @@ class System(Protocol):
         levels: how a coordinate and a test score make a level.
         grid: the levels, and which of them are the goal.
         score_name: what results call the mean of the test scores.
+        level_name: what messages call a coordinate.
+        of_losses: whether scores stand for losses, and a higher level for a lower one.
         tests_every: rounds between tests of all walkers such that tests do not cost most of the
             time; odd.
     """
@@ -23,6 +25,8 @@ class System(Protocol):
     levels: Levels
     grid: Grid
     score_name: str
+    level_name: str
+    of_losses: bool
 
     @property
     def problem(self) -> Any:

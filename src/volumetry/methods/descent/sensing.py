@@ -3,6 +3,8 @@
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from volumetry.methods.descent import real  # noqa: F401, its bounds
+from volumetry.methods.descent.network import bound_of
 from volumetry.methods.descent.problem import descend
 from volumetry.networks.real import activate, slope, split_weights
 from volumetry.systems.sensing import SensingProblem
@@ -22,7 +24,7 @@ def _(problem: SensingProblem, seed: int, number: int) -> np.ndarray:
     """From a draw of the prior, by steps along the gradient of a given length."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     weights = np.float64(problem.space.draw(rng))[None]
-    length = _RATE * np.linalg.norm(weights)
+    length, bound = _RATE * np.linalg.norm(weights), bound_of(problem.network)
     best, least = weights[0], np.inf
     for step in range(_MOST_STEPS):
         loss = problem.losses(weights[0])[0]
@@ -35,6 +37,7 @@ def _(problem: SensingProblem, seed: int, number: int) -> np.ndarray:
         if size == 0:  # a unit that passes nothing on
             break
         weights = weights - length * (1 - step / _MOST_STEPS) / size * gradient
+        weights = np.clip(weights, -bound, bound)
     return best.astype(problem.space.dtype)
 
 

@@ -8,7 +8,8 @@ holds fits that the other cannot reach.
 import numpy as np
 
 from volumetry.chains.records import Population
-from volumetry.methods.descent import descend
+from volumetry.methods.descent import adam, sensing  # noqa: F401, their answers
+from volumetry.methods.descent.problem import descend
 from volumetry.methods.flat_histogram.explore import RUNG_ROUNDS, Ladder
 from volumetry.methods.flat_histogram.setting import Flat, States
 from volumetry.runtime.progress import Progress
@@ -52,7 +53,7 @@ def train(flat: Flat, seed: int) -> States:
     for number, owner in enumerate(owners):
         weights[number] = descend(system.problem, seed, int(owner))
         levels[number], _ = system.observe(weights[number])
-        progress.update(number + 1, len(owners), f"coordinate {levels[number]}")
+        progress.update(number + 1, len(owners), f"{system.level_name} {levels[number]}")
     return States.trained(weights, levels, owners).only(levels >= 0)
 
 
