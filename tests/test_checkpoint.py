@@ -31,7 +31,13 @@ SMALL = {
     "enumerate": {"max_weights": 20},
     "rewl": {"rung_sweeps": 0.2, "learning_sweeps": 6, "min_blocks": 4, "max_blocks": 8},
     "population_annealing": {"members": 12, "max_anneals": 3, "ln_v_error": 1e-6},
-    "joint": {"members": 10, "populations": 3, "max_anneals": 2, "tail_error": 1e-6},
+    "joint": {
+        "members": 6,
+        "populations": 2,
+        "rung_sweeps": 0.5,
+        "max_anneals": 2,
+        "tail_error": 1e-6,
+    },
 }
 
 
@@ -99,10 +105,7 @@ def same_bytes(a: xr.Dataset, b: xr.Dataset, folder: Path):
     return (folder / "a.nc").read_bytes() == (folder / "b.nc").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "joint")) for name in METHODS],
-)
+@pytest.mark.parametrize("sampler", METHODS)
 def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sources, tmp_path):
     problem = problem_of(sampler, problem)
     undisturbed = run(sampler, problem, sources)

@@ -66,6 +66,35 @@ def test_architectures_are_compared_replicate_by_replicate(tmp_path):
     assert study["advantage_contrast"].sel(sampler="rewl").isnull().all()
 
 
+def test_a_contrast_without_one_of_its_replicates_says_so(tmp_path):
+    """Nothing fitted in one run of the second architecture; what is left of its row is a choice."""
+    files = []
+    for architecture, accuracy in (("one", [0.5, 0.6, 0.7]), ("two", [0.5, 0.6, np.nan])):
+        for replicate, own in enumerate(accuracy):
+            common = {"architecture": architecture, "converged": bool(np.isfinite(own))}
+            common |= {"test_accuracy": own, "log_volume": 10 * own - 20}
+            files.append(write_run(tmp_path, "rewl", 10, replicate, **common))
+    study = aggregate(files)
+    here = {"n": 10, "architecture": "two"}
+    for name in ("reference_accuracy", "log_volume"):
+        assert cell(study, f"{name}_contrast_replicates", **here) == 2
+        assert cell(study, f"{name}_contrast_converged", **here) == 0
+    assert study["log_volume_contrast_converged"].sel(architecture="one").isnull().all()
+
+
+def test_no_reference_has_an_advantage_in_either_architecture(tmp_path):
+    """Of one the reference is annealing, since rewl did not converge, of the other rewl."""
+    files = []
+    for architecture, converged in (("one", False), ("two", True)):
+        for sampler, accuracy in (("rewl", 0.4), ("population_annealing", 0.42), ("gd", 0.5)):
+            good = {"converged": converged} if sampler == "rewl" else {}
+            common = {"architecture": architecture, **good}
+            files += accuracies(tmp_path, sampler, {10: [accuracy, accuracy]}, **common)
+    contrast = aggregate(files)["advantage_contrast"].sel(architecture="two", n=10).squeeze()
+    assert float(contrast.sel(sampler="gd")) == pytest.approx(0.02)
+    assert contrast.sel(sampler=["rewl", "population_annealing"]).isnull().all()
+
+
 def test_one_replicate_uses_the_errors_of_its_runs(tmp_path):
     files = accuracies(tmp_path, "gd", {10: [0.5]}) + accuracies(tmp_path, "rewl", {10: [0.4]})
     study = aggregate(files)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_runs import write_run
 from scipy import integrate, stats
 from test_config import resolve as resolved
 
@@ -358,6 +359,45 @@ def test_a_study_says_how_the_loss_goes_with_the_architecture(study):
     mean = study["test_loss_mean"].sel(sampler="population_annealing").squeeze()
     assert f"from {float(mean[0]):.4f} [" in said[0] and f"to {float(mean[1]):.4f} [" in said[0]
     assert "GD from small weights" in said[1] and len(said) == 3
+
+
+def losses(folder, sampler, loss, volume=-5.0, converged=True):
+    """Two architectures, three replicates, of one sampler: the second loses twice as much."""
+    for number, architecture in enumerate(("a", "b")):
+        for replicate in range(3):
+            yield write_run(
+                folder,
+                sampler,
+                15,
+                replicate,
+                dataset="matrix",
+                architecture=architecture,
+                converged=converged,
+                test_loss=loss * (1 + number) * (1 + 0.01 * replicate),
+                test_loss_stderr=0.01 * loss,
+                test_loss_df=3,
+                log_volume=volume,
+                log_volume_stderr=0.1,
+            )
+
+
+def test_samplers_that_differ_in_the_loss_contradict_each_other(tmp_path):
+    runs = [*losses(tmp_path, "rewl", 0.3), *losses(tmp_path, "population_annealing", 0.6)]
+    study = aggregate(runs)
+    assert (study["converged"] == 0).all()
+    assert "finds another loss" in study["verdict"].values.ravel()[0]
+    assert (study["loss_z"] < -4).all() and (study["volume_z"] == 0).all()
+    contrast = study["log_loss_contrast"].sel(architecture="b", sampler="rewl").squeeze()
+    assert float(contrast) == pytest.approx(np.log(2))
+    assert "generalisation loss: Random interpolator (REWL) and" in render(study, None, "")
+
+
+def test_the_answer_is_that_of_a_sampler_that_converged(tmp_path):
+    runs = [
+        *losses(tmp_path, "rewl", 0.3, converged=False),
+        *losses(tmp_path, "population_annealing", 0.6),
+    ]
+    assert "from 0.60" in answer.headlines(aggregate(runs))[0]
 
 
 def test_losses_stand_in_the_tables(study, tmp_path):
