@@ -348,23 +348,24 @@ def shared_layer(sampler, n, seed):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n", [20, 40, 80, 160])
 @pytest.mark.parametrize("sampler", PATIENT)
-def test_errors_hold_where_a_shared_layer_is_slow(sampler, n):
+def test_errors_hold_where_a_shared_layer_is_slow(sampler):
     """Output weights shared by all examples, over many seeds; z is the score of Student's t."""
-    seeds = range(SHARED_SEEDS)
-    with ProcessPoolExecutor(2) as pool:
-        results = list(pool.map(partial(shared_layer, sampler, n), seeds))
-    covers, z, converged = map(np.array, zip(*results))
-    rms = np.sqrt(np.mean(z[converged] ** 2))
-    coverage = covers[converged].mean()
-    print(
-        f"{sampler}, n = {n}: {converged.sum()} converged, mean z {z[converged].mean():+.2f}, "
-        f"rms {rms:.2f}, 95 % cover {coverage:.1%}"
-    )
-    assert converged.mean() > 0.5
-    assert 0.85 <= rms <= 1.15
-    assert 0.93 <= coverage <= 0.97
+    covered = []
+    for n in (20, 40, 80, 160):
+        with ProcessPoolExecutor(2) as pool:
+            results = list(pool.map(partial(shared_layer, sampler, n), range(SHARED_SEEDS)))
+        covers, z, converged = map(np.array, zip(*results))
+        rms = np.sqrt(np.mean(z[converged] ** 2))
+        print(
+            f"{sampler}, n = {n}: {converged.sum()} converged, mean z {z[converged].mean():+.2f}, "
+            f"rms {rms:.2f}, 95 % cover {covers[converged].mean():.1%}"
+        )
+        assert converged.mean() > 0.5
+        assert 0.85 <= rms <= 1.15
+        covered.extend(covers[converged])
+    # Of a hundred seeds alone, chance has 90.7 to 99.3 % covered.
+    assert 0.93 <= np.mean(covered) <= 0.97
 
 
 @pytest.mark.long
