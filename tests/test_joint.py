@@ -43,7 +43,7 @@ def all_fits(problem):
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(PROBLEMS[::3], id="some"),
+        pytest.param(PROBLEMS[::2], id="some"),
         pytest.param(PROBLEMS, marks=pytest.mark.slow, id="all"),
     ],
 )

@@ -19,22 +19,17 @@ from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.systems.classification import Classification
 
 QUICK = RewlParameters(max_blocks=100)
-FEW, MANY = 40, 78
-"""Random problems, and more of them."""
+PROBLEMS = 78
 
 
 def exact_result(problem):
     return enumeration.run(problem, EnumerateParameters())
 
 
-@pytest.fixture(
-    scope="module",
-    params=[FEW, pytest.param(MANY, marks=pytest.mark.slow)],
-    ids=["few", "many"],
-)
-def compared(request):
+@pytest.fixture(scope="module")
+def compared():
     """(exact, estimated) for every problem."""
-    problems = [random_problem(number) for number in range(request.param)]
+    problems = [random_problem(number) for number in range(PROBLEMS)]
     return [
         (exact_result(problem), rewl.run(problem, QUICK, 100 + number))
         for number, problem in enumerate(problems)
@@ -47,8 +42,7 @@ def test_the_same_values_of_a_are_reachable(compared):
 
 
 def test_log_g_agrees_with_enumeration_within_its_errors(compared):
-    """Some 500 comparisons of many problems, two thirds of them independent: |z| > 4.5 in one
-    suite of 300."""
+    """Some 500 comparisons, two thirds of them independent: |z| > 4.5 in one suite of 300."""
     z = []
     for exact, estimate in compared:
         reachable = np.isfinite(exact.log_g.values)
@@ -59,7 +53,7 @@ def test_log_g_agrees_with_enumeration_within_its_errors(compared):
             assert np.abs(difference).max() < 1e-9
     z = np.array(z)
     known = np.isfinite(z)  # no error is given where one group of walkers alone met an A
-    assert known.sum() > 5 * len(compared)
+    assert known.sum() > 400
     assert known.mean() > 0.99
     assert np.abs(z[known]).max() < 4.5
     assert 0.7 < np.mean(z[known] ** 2) < 1.35
@@ -79,7 +73,7 @@ def test_accuracy_at_each_a_agrees_with_enumeration(compared):
         use = (estimate.tests_at_A.values >= 300) & (error > 1e-6)
         difference = estimate.accuracy_given_A.values - exact.accuracy_given_A.values
         z.extend(difference[use] / error[use])
-    assert len(z) > 1.9 * len(compared)
+    assert len(z) > 150
     assert np.abs(z).max() < 4.5
     assert 0.7 < np.mean(np.square(z)) < 1.4
 

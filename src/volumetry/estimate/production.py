@@ -35,19 +35,6 @@ class Uniform:
     test_sum: np.ndarray
 
 
-class Score(NamedTuple):
-    """A mean test score, of interpolators.
-
-    Attributes:
-        value, stderr: it, and its error, in the units of what is measured.
-        df: degrees of freedom of the error.
-    """
-
-    value: float
-    stderr: float
-    df: float
-
-
 class Agreement(NamedTuple):
     """Probabilities that chance makes walker sets differ more.
 
@@ -83,11 +70,6 @@ def compare(without: np.ndarray, sides: np.ndarray) -> Agreement:
     return Agreement(*np.where(np.ptp(mean) == 0, 1.0, chances))
 
 
-def _score_of(counts: np.ndarray, mean_score: Callable[[np.ndarray], float]) -> float:
-    """Mean of scores that were met so often; NaN of none."""
-    return mean_score(counts / counts.sum()) if counts.any() else np.nan
-
-
 class Production:
     """Tallies of fixed-weight windows, by block and walker set, and what follows from them.
 
@@ -106,6 +88,7 @@ class Production:
         uniform_agreement: the same for the uniform draws and the window that holds most of them;
             NaN without draws.
         round_trips: int64 (sets, W): of each replica.
+        stretches, top_counts: of each set; () -> (sets * stretches, scores), tests at the top.
         lineages: layer -> independent settings of its weights in the highest window; at least as
             many as replicas that came there from the lowest.
     """
@@ -178,7 +161,7 @@ class Production:
             shared = (total[0] * np.isfinite(log_weight)).sum(axis=1)
             pair = [0, 1 + int(shared.argmax())]
             self.uniform_agreement = histograms_agree(total[pair], self._log_weight[pair])
-        self._top_counts = partial(collect, "test_counts")
+        self.top_counts = partial(collect, "test_counts")
         self._count_moves(sets)
         trips = int(self.round_trips.sum()) + sets
         self.lineages = {
@@ -210,9 +193,10 @@ class Production:
 
     def df(self, function: Callable[[np.ndarray], np.ndarray] = lambda log_p: log_p):
         """Degrees of freedom of ``stderr``: of the jackknife that decided, its groups less one."""
-        return self._df(self._errors(function))
+        return self.df_of(self._errors(function))
 
-    def _df(self, errors: list[np.ndarray]):
+    def df_of(self, errors: list[np.ndarray]):
+        """The same, of errors over stretches of sets and over sets."""
         groups = len(self._counts)
         by_stretch, by_set = errors
         return np.where(by_stretch > by_set, groups - 1, groups // self.stretches - 1)
@@ -233,7 +217,7 @@ class Production:
                 np.array(
                     [
                         multi_histogram(total - group, self._log_weight, self._f)[0]
-                        for group in self._pool(self._counts, pooled)
+                        for group in self.pool(self._counts, pooled)
                     ]
                 )
                 for pooled in (1, self.stretches)
@@ -246,7 +230,7 @@ class Production:
 
     def accuracy_df(self) -> np.ndarray:
         """Degrees of freedom of ``accuracy_stderr``, as ``df``."""
-        return self._df(self._accuracy_errors())
+        return self.df_of(self._accuracy_errors())
 
     def _accuracy_errors(self) -> list[np.ndarray]:
         with np.errstate(invalid="ignore"):
@@ -254,8 +238,8 @@ class Production:
 
     def _accuracy_without(self, pooled: int) -> np.ndarray:
         """``accuracy`` without each of the groups of ``pooled`` stretches."""
-        scores = self._scores.sum(axis=0) - self._pool(self._scores, pooled)
-        tests = self.tests - self._pool(self._tests, pooled)
+        scores = self._scores.sum(axis=0) - self.pool(self._scores, pooled)
+        tests = self.tests - self.pool(self._tests, pooled)
         with np.errstate(invalid="ignore", divide="ignore"):
             return scores / tests / self.largest_score
 
@@ -267,31 +251,6 @@ class Production:
     def sets_agree_on_accuracy(self, level: int, sides: np.ndarray) -> "Agreement":
         """The same, on the accuracy at a level."""
         return compare(self._accuracy_without(1)[:, level].reshape(-1, self.stretches), sides)
-
-    def score_at_top(self, mean_score: Callable[[np.ndarray], float]) -> Score:
-        """Mean test score at the highest level, with an error as ``stderr`` has it.
-
-        Args:
-            mean_score: ``System.mean_score``.
-        """
-        parts = (1, self.stretches)
-        errors = [jackknife_stderr(self._score_without(mean_score, part)) for part in parts]
-        value = _score_of(self._top_counts().sum(axis=0), mean_score)
-        return Score(value, float(np.maximum(*errors)), float(self._df(errors)))
-
-    def sets_agree_on_score(
-        self, mean_score: Callable[[np.ndarray], float], sides: np.ndarray
-    ) -> "Agreement":
-        """Whether walker sets agree on the mean test score at the highest level."""
-        without = self._score_without(mean_score, 1)
-        return compare(without.reshape(-1, self.stretches), sides)
-
-    def _score_without(self, mean_score: Callable[[np.ndarray], float], pooled: int) -> np.ndarray:
-        """That mean without each of the groups of ``pooled`` stretches."""
-        counts = self._top_counts()
-        total = counts.sum(axis=0)
-        groups = self._pool(counts, pooled)
-        return np.array([_score_of(total - group, mean_score) for group in groups])
 
     def drift(self, function: Callable[[np.ndarray], float]) -> float:
         """Change of a function of ``log_p`` between the halves of production, in standard errors.
@@ -309,7 +268,7 @@ class Production:
         return float((halves[1] - halves[0]) / error) if error > 0 else 0.0
 
     @staticmethod
-    def _pool(values, pooled):
+    def pool(values, pooled):
         """Sums of ``pooled`` successive groups."""
         return values.reshape(-1, pooled, *values.shape[1:]).sum(axis=1)
 

@@ -35,6 +35,7 @@ from volumetry.estimate.production_criteria import (
     drift_criterion,
     general_criteria,
 )
+from volumetry.estimate.scores import score_at_top, sets_agree_on_score
 from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
 from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
 from volumetry.methods.flat_histogram.learn import learn
@@ -193,9 +194,9 @@ def _judge(parameters: Parameters, system: System, production: Production) -> li
     wanted = nats_wanted(parameters.ln_v_error, production.log_p[top])
     sides = from_training(parameters.walkers)
     if system.of_losses:
-        score = production.score_at_top(system.mean_score)
+        score = score_at_top(production, system.mean_score)
         precise = LOSS_ERROR.judge(score.stderr / score.value, parameters.accuracy_error)
-        agreement = production.sets_agree_on_score(system.mean_score, sides)
+        agreement = sets_agree_on_score(production, system.mean_score, sides)
         what = "the generalisation loss"
     else:
         stderr = production.accuracy_stderr()[top]
@@ -277,7 +278,7 @@ def _mean_score(system: System, production: Production, reached: bool) -> dict[s
     if not system.of_losses:
         errors = production.accuracy_stderr()[n], production.accuracy_df()[n]
         return scored(system.score_name, production.accuracy[n], *errors)
-    score = production.score_at_top(system.mean_score) if reached else (np.nan, np.nan, np.inf)
+    score = score_at_top(production, system.mean_score) if reached else (np.nan, np.nan, np.inf)
     return scored(system.score_name, *score)
 
 

@@ -44,8 +44,8 @@ def contrasts_of(study: xr.Dataset) -> list[Contrast]:
     samplers = list(study["sampler"].values)
     for sampler in [name for name in samplers if name in TRAINED][:1]:
         whose = style(sampler).label
-        if "reported_protocol" in study:
-            protocol = study["reported_protocol"].sel(sampler=sampler).item()
+        asked = study.get("reported_protocol")
+        if asked is not None and (protocol := asked.sel(sampler=sampler).item()):
             whose += f" at {PROTOCOL_NAMES[protocol]}"
         found.append(_contrast(study, "test_accuracy", f"accuracy of {whose}", "", 3, sampler))
         found.append(_contrast(study, "advantage", f"advantage of {whose}", "", 3, sampler))
