@@ -371,14 +371,15 @@ def test_architectures_are_compared_on_the_same_training_sets(tmp_path, study):
         {("gd", 10): 0, ("gd", 40): 0, ("rewl", 10): -0.02, ("rewl", 40): 0}, abs=1e-9
     )
     assert "contrast" in shown(two) and "contrast" not in shown(study)
-    (_, which, n, _, typical, trained, advantage), _ = contrasts.table(two)
+    compared, alone = contrasts.contrasts_of(two), contrasts.contrasts_of(study)
+    (_, which, n, _, typical, trained, advantage), _ = contrasts.table(two, compared)
     assert (which, n) == ("wide less a_narrow", 10)
     assert typical.startswith("−0.020 [") and trained.startswith("+0.000")
     assert advantage.startswith("+0.020 [")
-    assert contrasts.table(study) == [] and contrasts.words(study) == ""
+    assert contrasts.table(study, alone) == [] and contrasts.words(study, alone) == ""
     words = "accuracy of typical interpolators −0.020 to +0.000 (0 of 2 resolved)"
-    assert words in contrasts.words(two)
-    assert "advantage of GD at best validation +0.000 to +0.020 (" in contrasts.words(two)
+    said = contrasts.words(two, compared)
+    assert words in said and "advantage of GD at best validation +0.000 to +0.020 (" in said
     html = page.render(two, None, "")
     assert words in html and "wide less a_narrow" in html
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from volumetry.estimate.production import Agreement, Production, compare
+from volumetry.estimate.production import Production
 from volumetry.estimate.reweighting import jackknife_stderr
 
 MeanScore = Callable[[np.ndarray], float]
@@ -21,35 +21,32 @@ class Score(NamedTuple):
     Attributes:
         value, stderr: it, and its error, in the units of what is measured.
         df: degrees of freedom of the error.
+        without: (sets, stretches): the mean without a stretch, for ``production.compare``.
     """
 
     value: float
     stderr: float
     df: float
+    without: np.ndarray
 
 
 def score_at_top(production: Production, mean_score: MeanScore) -> Score:
     """Mean test score at the highest level, with an error as ``Production.stderr`` has it."""
-    parts = (1, production.stretches)
-    errors = [jackknife_stderr(_without(production, mean_score, part)) for part in parts]
-    value = _score_of(production.top_counts().sum(axis=0), mean_score)
-    return Score(value, float(np.maximum(*errors)), float(production.df_of(errors)))
-
-
-def sets_agree_on_score(
-    production: Production, mean_score: MeanScore, sides: np.ndarray
-) -> Agreement:
-    """Whether walker sets agree on that mean; ``sides`` as for ``compare``."""
-    without = _without(production, mean_score, 1)
-    return compare(without.reshape(-1, production.stretches), sides)
-
-
-def _without(production: Production, mean_score: MeanScore, pooled: int) -> np.ndarray:
-    """The mean without each of the groups of ``pooled`` stretches."""
-    counts = production.top_counts()
+    counts, stretches = production.top_counts(), production.stretches
     total = counts.sum(axis=0)
-    groups = production.pool(counts, pooled)
-    return np.array([_score_of(total - group, mean_score) for group in groups])
+    without = [
+        np.array(
+            [_score_of(total - group, mean_score) for group in production.pool(counts, pooled)]
+        )
+        for pooled in (1, stretches)
+    ]
+    errors = [jackknife_stderr(each) for each in without]
+    return Score(
+        _score_of(total, mean_score),
+        float(np.maximum(*errors)),
+        float(production.df_of(errors)),
+        without[0].reshape(-1, stretches),
+    )
 
 
 def _score_of(counts: np.ndarray, mean_score: MeanScore) -> float:

@@ -29,13 +29,13 @@ from volumetry.estimate.criteria import (
     Criterion,
     verdict,
 )
-from volumetry.estimate.production import GROUPS, Production, Uniform
+from volumetry.estimate.production import GROUPS, Production, Uniform, compare
 from volumetry.estimate.production_criteria import (
     agreement_criteria,
     drift_criterion,
     general_criteria,
 )
-from volumetry.estimate.scores import score_at_top, sets_agree_on_score
+from volumetry.estimate.scores import score_at_top
 from volumetry.methods.flat_histogram.both_sides import both_sides, from_training, train
 from volumetry.methods.flat_histogram.explore import Anneal, Ladder, explore
 from volumetry.methods.flat_histogram.learn import learn
@@ -196,8 +196,7 @@ def _judge(parameters: Parameters, system: System, production: Production) -> li
     if system.of_losses:
         score = score_at_top(production, system.mean_score)
         precise = LOSS_ERROR.judge(score.stderr / score.value, parameters.accuracy_error)
-        agreement = sets_agree_on_score(production, system.mean_score, sides)
-        what = "the generalisation loss"
+        agreement, what = compare(score.without, sides), "the generalisation loss"
     else:
         stderr = production.accuracy_stderr()[top]
         precise = ACCURACY_ERROR.judge(stderr, parameters.accuracy_error)
@@ -278,8 +277,10 @@ def _mean_score(system: System, production: Production, reached: bool) -> dict[s
     if not system.of_losses:
         errors = production.accuracy_stderr()[n], production.accuracy_df()[n]
         return scored(system.score_name, production.accuracy[n], *errors)
-    score = score_at_top(production, system.mean_score) if reached else (np.nan, np.nan, np.inf)
-    return scored(system.score_name, *score)
+    if not reached:
+        return scored(system.score_name, np.nan, np.nan, np.inf)
+    score = score_at_top(production, system.mean_score)
+    return scored(system.score_name, score.value, score.stderr, score.df)
 
 
 def _over_correct(production: Production) -> dict:

@@ -1,6 +1,6 @@
 """What another architecture changes, in words and as a table: each less the first of the study."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from volumetry.report.answer import PROTOCOL_NAMES
-from volumetry.report.numbers import estimate
+from volumetry.report.numbers import starred
 from volumetry.report.style import style
 from volumetry.results.roles import GUESSING, REFERENCES, TRAINED
 
@@ -71,16 +71,14 @@ def _contrast(
     )
 
 
-def header(study: xr.Dataset) -> list[str]:
+def header(compared: Sequence[Contrast]) -> list[str]:
     """Titles of the columns of ``table`` with numbers."""
-    return [
-        f"{each.title}{f' ({each.unit.strip()})' * bool(each.unit)}" for each in contrasts_of(study)
-    ]
+    return [f"{each.title}{f' ({each.unit.strip()})' * bool(each.unit)}" for each in compared]
 
 
-def table(study: xr.Dataset) -> list[tuple]:
+def table(study: xr.Dataset, compared: Sequence[Contrast]) -> list[tuple]:
     """Dataset, the two architectures, n, and each difference with its interval."""
-    compared, (first, *others) = contrasts_of(study), study["architecture"].values
+    first, *others = study["architecture"].values
     rows = []
     for dataset, architecture, n in product(study["dataset"].values, others, study["n"].values):
         points = [
@@ -88,19 +86,14 @@ def table(study: xr.Dataset) -> list[tuple]:
         ]
         if any(np.isfinite(point["difference"]) for point in points):
             said = (
-                estimate(point, "difference", each.digits)
-                + " *" * bool(point["difference_converged"] == 0)
-                for each, point in zip(compared, points)
+                starred(point, "difference", each.digits) for each, point in zip(compared, points)
             )
             rows.append((dataset, f"{architecture} less {first}", int(n), *said))
     return rows
 
 
-def words(study: xr.Dataset) -> str:
+def words(study: xr.Dataset, compared: Sequence[Contrast]) -> str:
     """How far classifiers of each architecture differ from those of the first."""
-    compared = contrasts_of(study)
-    if not compared or not study["test_accuracy"].notnull().any():
-        return ""
     rest = [dim for dim in study["test_accuracy"].dims if dim != "dataset"]
     there = study["dataset"][study["test_accuracy"].notnull().any(rest)]
     first, *others = study["architecture"].values
@@ -115,7 +108,7 @@ def words(study: xr.Dataset) -> str:
     return " ".join(said)
 
 
-def _ranges(compared: Iterator[Contrast]) -> Iterator[str]:
+def _ranges(compared: Iterable[Contrast]) -> Iterator[str]:
     """From where to where each goes, and how many cells are resolved, and how many doubtful."""
     for title, unit, digits, part in compared:
         value = part["difference"].values

@@ -18,6 +18,12 @@ def estimate(part: Mapping, name: str, digits: int = 3, sign: str = "+") -> str:
     return f"{mean} (no error bar)" if "nan" in low else f"{mean} [{low}, {high}]"
 
 
+def starred(part: Mapping, name: str, digits: int = 3, sign: str = "+") -> str:
+    """The same, with an asterisk where it rests on a run that did not converge."""
+    doubtful = bool(part[f"{name}_converged"] == 0)
+    return estimate(part, name, digits, sign) + " *" * doubtful
+
+
 def counted(number: int, noun: str) -> str:
     """A number and what it counts, in the singular for one."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -12,7 +12,7 @@ from altair.utils.schemapi import debug_mode
 from volumetry.report import answer, contrasts, findings, offline
 from volumetry.report.catalogue import MARKS, Chart, of_study
 from volumetry.report.charts import draw_figure
-from volumetry.report.numbers import estimate
+from volumetry.report.numbers import starred
 from volumetry.report.style import style
 from volumetry.results.views import status, systems
 
@@ -37,8 +37,9 @@ def render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: st
 
 
 def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: str) -> str:
+    compared = contrasts.contrasts_of(study)
     findings_of = {
-        "contrast": contrasts.words(study),
+        "contrast": contrasts.words(study, compared),
         "log_volume": findings.guess_and_check_agreement(study),
         "volume_slope": findings.slope_agreement(study),
     }
@@ -57,8 +58,8 @@ def _render(study: xr.Dataset, seconds: Iterable[Mapping] | None, config_text: s
         intervals=INTERVALS,
         columns=[_COLUMNS[name][0] for name in _shown(study)],
         numbers=_numbers(study),
-        contrasts=contrasts.table(study),
-        contrasted=contrasts.header(study),
+        contrasts=contrasts.table(study, compared),
+        contrasted=contrasts.header(compared),
         checks=findings.checks(study),
         steps=findings.steps(study),
         convergence=_convergence(study),
@@ -142,10 +143,7 @@ def _numbers(study: xr.Dataset) -> list[tuple]:
     found = []
     for place, rows in _groups(study, *needed):
         at = rows.iloc[0]  # the summaries of a group are the same in all of its rows
-        said = (
-            estimate(at, name, digits, sign) + " *" * bool(at[f"{name}_converged"] == 0)
-            for name, digits, sign in columns
-        )
+        said = (starred(at, *column) for column in columns)
         found.append((*place, *said))
     return found
 

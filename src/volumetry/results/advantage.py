@@ -40,12 +40,22 @@ def add_advantage(study: xr.Dataset) -> None:
         _add_after_fit(study, random)
 
 
+def of_runs(study: xr.Dataset, random: xr.Dataset) -> tuple[xr.DataArray, ...]:
+    """The advantage of every run at the protocol that its sampler was asked for, its error, the
+    degrees of freedom of that, and whether both sides converged.
+
+    Args:
+        random: ``of_reference``; a reference has no advantage over itself.
+    """
+    advantage, stderr, df = compare(study, random, "test_accuracy")
+    advantage = advantage.where(study["sampler"] != study["reference"])
+    return advantage, stderr, df, np.minimum(study["converged"], random["converged"])
+
+
 def _add_reported(study: xr.Dataset, random: xr.Dataset) -> None:
     """The difference of accuracies at the protocol that each sampler was asked for."""
     quantity = "advantage: test accuracy over that of the reference, paired by replicate"
-    advantage, stderr, df = compare(study, random, "test_accuracy")
-    advantage = advantage.where(study["sampler"] != study["reference"])
-    converged = np.minimum(study["converged"], random["converged"])
+    advantage, stderr, df, converged = of_runs(study, random)
     put(study, "advantage_replicate", advantage, quantity)
     known = stderr.where(advantage.notnull())
     put(study, "advantage_replicate_stderr", known, f"error of {quantity}")

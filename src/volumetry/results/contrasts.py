@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from volumetry.results.reference import compare, of_reference
-from volumetry.results.statistics import difference
+from volumetry.results import statistics
+from volumetry.results.advantage import of_runs
+from volumetry.results.reference import of_reference
 from volumetry.results.variables import put_mean
 
 
@@ -42,15 +43,12 @@ def add_contrasts(study: xr.Dataset) -> None:
     _add(study, "reference_accuracy", accuracy, quantity, bounds=(-1, 1))
     found = _Measured.of(study, "test_accuracy")
     _add(study, "test_accuracy", found, "test accuracy at A = n", bounds=(-1, 1))
-    more, stderr, df = compare(study, random, "test_accuracy")
-    more = more.where(study["sampler"] != study["reference"])
-    both = np.minimum(study["converged"], random["converged"])
-    _add(study, "advantage", _Measured(more, stderr, df, both), "advantage", bounds=(-2, 2))
+    more = _Measured(*of_runs(study, random))
+    _add(study, "advantage", more, "advantage", bounds=(-2, 2))
     if "test_loss" in study:
         lost = _Measured.of(study, "test_loss")
-        logarithm = lost._replace(
-            value=np.log(lost.value.where(lost.value > 0)), stderr=lost.stderr / lost.value
-        )
+        minus_log, stderr = statistics.minus_log(lost.value, lost.stderr)
+        logarithm = lost._replace(value=-minus_log, stderr=stderr)
         _add(study, "log_loss", logarithm, "ln of the generalisation loss")
 
 
@@ -66,7 +64,7 @@ def _add(
     dims = measured.converged.dims
     first = [each.isel(architecture=0, drop=True) for each in measured]
     pairs = [each for pair in zip(measured[:3], first) for each in pair]
-    value, stderr, df = (each.transpose(*dims) for each in difference(*pairs))
+    value, stderr, df = (each.transpose(*dims) for each in statistics.difference(*pairs))
     value = value.where(value["architecture"] != value["architecture"][0])
     flag = np.minimum(measured.converged, first[3]).transpose(*dims)
     about = f"{quantity} less that with the first architecture, paired by replicate"

@@ -130,9 +130,9 @@ def _add_checks(study: xr.Dataset) -> None:
     for name, variable, quantity in (
         ("volume_z", "log_volume", "log-volumes"),
         ("accuracy_z", "test_accuracy", "test accuracies"),
-        *(("loss_z", loss, "generalisation losses") for loss in ["test_loss"] if loss in study),
+        ("loss_z", "test_loss", "generalisation losses"),
     ):
-        scores = [disagreement(study, pair, variable) for pair in pairs]
+        scores = [disagreement(study, pair, variable) for pair in pairs if variable in study]
         if scores:
             scores = xr.concat(scores, study["pair"]).transpose(..., "pair")
             put(study, name, scores, f"difference of two {quantity}, as a normal score")

@@ -1,14 +1,12 @@
 """Advantage over the random interpolator against n, with its 95 % interval."""
 
 import altair as alt
-import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import ANY_REFERENCE, TRAINED
-from volumetry.study.palette import INK
 
 
 def draw(study: xr.Dataset) -> Figure:
@@ -25,14 +23,14 @@ def draw(study: xr.Dataset) -> Figure:
         "value:Q",
         title="Advantage Qs − Qr (fraction of test examples)",
         scale=scale,
-        axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
+        axis=alt.Axis(labelExpr=parts.SIGNED),
     )
     styles = [style(s) for s in trained["sampler"].values]
     legend = parts.legend("label", styles)
     charts = []
     for title, rows in tables:
         x = parts.n_axis(rows["n"])
-        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
+        zero = parts.zero_line(y=y)
         rows = parts.by_sampler(rows, trained["sampler"].values)
         curve = parts.curve(rows, x, y, legend, parts.tooltips("advantage", "+.4f"))
         charts.append((title, [zero, *curve]))

@@ -2,14 +2,12 @@
 
 import altair as alt
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
-from volumetry.study.palette import INK
 
 
 def draw(study: xr.Dataset) -> Figure:
@@ -55,7 +53,7 @@ def draw(study: xr.Dataset) -> Figure:
             label=[f"n = {n}" for n in rows["n"]],
             x=np.maximum(rows["epochs_after_fit"], 0.33) * 1.06**place,
         )
-        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
+        zero = parts.zero_line(y=y)
         tooltip = [
             alt.Tooltip("epochs_after_fit:Q", title="epochs after the first fit"),
             *(each for each in parts.tooltips("advantage", "+.4f") if each.title != "sampler"),

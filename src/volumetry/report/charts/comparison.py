@@ -10,7 +10,6 @@ from volumetry.report.charts import parts
 from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
-from volumetry.study.palette import INK
 
 _MOST_CASES = 7
 """Lines of one panel that can be told apart."""
@@ -34,7 +33,7 @@ def draw(study: xr.Dataset) -> Figure:
         y = alt.Y("value:Q", title=title, scale=scale)
         place = rows["label"].map(names.index) - (len(names) - 1) / 2
         rows = parts.side_by_side(rows, place)
-        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK, clip=True).encode(y=y)
+        zero = parts.zero_line(clip=True, y=y)
         tooltip = parts.tooltips(title, ".3f")
         curve = parts.curve(rows, parts.n_axis(rows["n"]), y, legend, tooltip, band=False)
         charts.append((title, [zero, *curve]))

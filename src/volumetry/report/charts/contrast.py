@@ -1,13 +1,11 @@
 """Test accuracy with one architecture less that with the first, against n."""
 
 import altair as alt
-import pandas as pd
 import xarray as xr
 
 from volumetry.report.charts import parts
 from volumetry.report.figure import Figure
 from volumetry.report.style import style
-from volumetry.study.palette import INK
 
 
 def draw(study: xr.Dataset) -> Figure:
@@ -25,7 +23,7 @@ def draw(study: xr.Dataset) -> Figure:
         "value:Q",
         title="Difference of test accuracy Q",
         scale=alt.Scale(domain=[max(limits[0], -1), min(limits[1], 1)], nice=False),
-        axis=alt.Axis(labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')"),
+        axis=alt.Axis(labelExpr=parts.SIGNED),
     )
     shown = {sampler for _, rows in tables for sampler in rows["sampler"]}
     styles = [style(s) for s in study["sampler"].values if s in shown]
@@ -33,7 +31,7 @@ def draw(study: xr.Dataset) -> Figure:
     charts = []
     for title, rows in tables:
         rows = parts.by_sampler(rows, study["sampler"].values)
-        zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(y=y)
+        zero = parts.zero_line(y=y)
         tooltip = parts.tooltips("difference of accuracy", "+.4f")
         curve = parts.curve(rows, parts.n_axis(rows["n"]), y, legend, tooltip, band=False)
         charts.append((title, [zero, *curve]))

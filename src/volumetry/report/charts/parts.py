@@ -9,7 +9,7 @@ import xarray as xr
 
 from volumetry.report.style import Series, style
 from volumetry.results.views import cases
-from volumetry.study.palette import ORDERED
+from volumetry.study.palette import INK, ORDERED
 from volumetry.study.registry import Method
 
 _OF_SUMMARY = {
@@ -60,6 +60,20 @@ def n_axis(sizes, start: float = 0.8) -> alt.X:
         scale=alt.Scale(type="log", domain=domain, nice=False),
         axis=alt.Axis(values=sizes, format="d", grid=False),
     )
+
+
+SIGNED = "datum.value === 0 ? '0' : format(datum.value, '+.3~f')"
+"""Labels of an axis of differences."""
+
+
+def zero_line(clip: bool = False, **axis: alt.X | alt.Y) -> alt.Chart:
+    """Where nothing differs, across the axis given as ``x`` or ``y``.
+
+    Args:
+        clip: whether zero may lie outside the axis.
+    """
+    style = {"color": INK} | ({"clip": True} if clip else {})
+    return alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(**style).encode(**axis)
 
 
 def side_by_side(rows: pd.DataFrame, place: pd.Series) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Slope of the advantage against ln n, at every protocol and on every scale, with its interval."""
 
 import altair as alt
-import pandas as pd
 import xarray as xr
 
 from volumetry.report.answer import PROTOCOL_NAMES, SCALE_NAMES
@@ -9,7 +8,6 @@ from volumetry.report.charts import parts
 from volumetry.report.figure import Figure
 from volumetry.report.style import style
 from volumetry.results.roles import TRAINED
-from volumetry.study.palette import INK
 
 _UNITS = {
     "accuracy": "fraction",
@@ -40,13 +38,11 @@ def draw(study: xr.Dataset) -> Figure:
                 scale=alt.Scale(
                     domain=parts.span(rows[["value", "low", "high"]], include=[0]), nice=False
                 ),
-                axis=alt.Axis(
-                    labelExpr="datum.value === 0 ? '0' : format(datum.value, '+.3~f')", tickCount=5
-                ),
+                axis=alt.Axis(labelExpr=parts.SIGNED, tickCount=5),
             )
             y = alt.Y("protocol:N", title=None, scale=alt.Scale(domain=names))
             offset = alt.YOffset("label:N", scale=alt.Scale(paddingOuter=0.4))
-            zero = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK).encode(x=x)
+            zero = parts.zero_line(x=x)
             base = alt.Chart(rows).encode(y=y, yOffset=offset, color=legend["color"])
             tooltip = [
                 *parts.told(("protocol:N", "protocol")),
