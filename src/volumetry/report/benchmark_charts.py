@@ -8,7 +8,7 @@ import xarray as xr
 
 from volumetry.report.benchmark_tables import SCALES
 from volumetry.report.style import style
-from volumetry.report.theme import themed
+from volumetry.report.theme import THEME
 from volumetry.study.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
 _ENGINE, _PLAIN = "this package", "plain torch"
@@ -229,4 +229,4 @@ def _log_y(title: str, rows: pd.DataFrame, margin: float = 1.3) -> alt.Y:
 def _side_by_side(titled: list[tuple[str, alt.TopLevelMixin]], height: int = 300):
     width = 640 if len(titled) == 1 else 400
     sized = [chart.properties(width=width, height=height, title=title) for title, chart in titled]
-    return themed(alt.concat(*sized, columns=2, spacing=30))
+    return alt.ConcatChart(concat=sized, columns=2, spacing=30, config=THEME)

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from volumetry.report.style import Series
-from volumetry.report.theme import themed
+from volumetry.report.theme import THEME
 from volumetry.study.palette import INK
 from volumetry.study.registry import Method
 
@@ -44,14 +44,18 @@ class Figure:
             mark = text.mark_text(align="left", fontSize=15, color=INK)
             return mark.encode(text="text:N", x=alt.value(0)).configure_view(stroke=None)
         width = width or (_WIDE if len(self.panels) == 1 else _NARROW)
+        # All at once: Altair copies the whole chart for every property that is set afterwards.
         sized = [
-            alt.layer(*layers).properties(width=width, height=self.height, title=title)
+            alt.LayerChart(layer=layers, width=width, height=self.height, title=title)
             for title, layers in self.panels
         ]
-        return themed(
-            alt.concat(*sized, columns=columns, spacing=30).resolve_scale(
-                color="shared", shape="shared"
-            )
+        shared = alt.ScaleResolveMap(color="shared", shape="shared")
+        return alt.ConcatChart(
+            concat=sized,
+            columns=columns,
+            spacing=30,
+            resolve=alt.Resolve(scale=shared),
+            config=THEME,
         )
 
     def apart(self) -> list[tuple[str, dict]]:
@@ -91,8 +95,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 @cache
 def _config() -> dict:
-    """What ``themed`` says of every chart."""
-    return themed(alt.Chart().mark_point()).to_dict()["config"]
+    return THEME.to_dict()
 
 
 def _without_legends(spec: dict) -> None:

@@ -73,5 +73,5 @@ def _smaller(png: bytes) -> bytes:
         return png
     packed = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.save(packed, "PNG", optimize=True, dpi=image.info.get("dpi"))
+        image.save(packed, "PNG", dpi=image.info.get("dpi"))
     return packed.getvalue()
