@@ -9,15 +9,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 LONGEST = (
     "test_benchmark",  # these two compile kernels that others use after them
     "test_engine",
-    "test_gpu",
-    "test_checkpoint",
-    "test_negative_controls",
-    "test_rewl",
     "test_workflow",
     "test_joint",
-    "test_monitor",
-    "test_bad_input",
-    "test_guess_and_check",
+    "test_checkpoint",
+    "test_chains_contract",
+    "test_gpu",
+    "test_rewl",
+    "test_browser",
+    "test_negative_controls",
+    "test_report",
+    "test_documentation",
+    "test_sensing",
+    "test_toy_sampler",
+    "test_exactly_solvable",
 )
 """A file is run by one process; these come first, so that no long one is left over at the end."""
 

@@ -4,6 +4,7 @@ Without a GPU its kernels run in Triton's interpreter, so the problem is tiny.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -40,7 +41,27 @@ SYSTEMS = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc):
+    """Every backend with every system; what takes long in the interpreter is slow."""
+    if not {"backend", "system"} <= set(metafunc.fixturenames):
+        return
+    rare = metafunc.function.__name__ in RARE
+    pairs = [
+        pytest.param(
+            backend,
+            system,
+            id=f"{backend}-{system}",
+            marks=[pytest.mark.slow] * (backend == "gpu" and (rare or system == "over A and Q")),
+        )
+        for backend, system in product(BACKENDS, SYSTEMS)
+    ]
+    metafunc.parametrize(("backend", "system"), pairs, indirect=True)
+
+
+RARE = ("test_a_recorded_relaxation_is_recalled",)
+
+
+@pytest.fixture
 def backend(request, monkeypatch):
     if request.param == "gpu" and DEVICE == "cpu":
         monkeypatch.setenv("TRITON_INTERPRET", "1")
@@ -50,14 +71,9 @@ def backend(request, monkeypatch):
     return BACKENDS[request.param]
 
 
-@pytest.fixture(params=SYSTEMS)
+@pytest.fixture
 def system(request):
     return SYSTEMS[request.param]
-
-
-GPU_IS_SLOW = pytest.mark.parametrize(
-    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
-)
 
 
 def starts(system):
@@ -303,7 +319,9 @@ def test_each_group_is_pulled_its_own_way_also_when_recalled(backend, system, tm
     assert (nearer >= 0).all() and (nearer > 0).mean() > 0.5
 
 
-@GPU_IS_SLOW
+@pytest.mark.parametrize(
+    "backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("beta", [0.0, 0.4])
 def test_pulled_members_are_distributed_as_they_should(backend, beta):
     """Against all weight settings; half the pull, or one the other way, would be noticed.
@@ -342,7 +360,6 @@ def test_pulled_members_are_distributed_as_they_should(backend, beta):
     assert z(strength / 2)[0] > 3 and z(-strength)[0] > 3
 
 
-@GPU_IS_SLOW
 def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
     parents = np.array([1, 1, 0, 3, 5, 4])
     ended = []

@@ -30,10 +30,11 @@ SMALL = {
     "guess_and_check": {"hits": 10_000, "max_guesses": 60_000},
     "enumerate": {"max_weights": 20},
     "rewl": {"rung_sweeps": 0.2, "learning_sweeps": 6, "min_blocks": 4, "max_blocks": 8},
-    "population_annealing": {"members": 12, "max_anneals": 3, "ln_v_error": 1e-6},
+    "population_annealing": {"members": 12, "guides": 4, "max_anneals": 3, "ln_v_error": 1e-6},
     "joint": {
         "members": 6,
         "populations": 2,
+        "guides": 4,
         "rung_sweeps": 0.5,
         "max_anneals": 2,
         "tail_error": 1e-6,
@@ -105,7 +106,10 @@ def same_bytes(a: xr.Dataset, b: xr.Dataset, folder: Path):
     return (folder / "a.nc").read_bytes() == (folder / "b.nc").read_bytes()
 
 
-@pytest.mark.parametrize("sampler", METHODS)
+@pytest.mark.parametrize(
+    "sampler",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "joint")) for name in METHODS],
+)
 def test_a_run_killed_again_and_again_gives_the_same_bytes(sampler, problem, sources, tmp_path):
     problem = problem_of(sampler, problem)
     undisturbed = run(sampler, problem, sources)
@@ -328,7 +332,7 @@ while True:
         ("add", ([5], 15), signal.SIGUSR1),
         ("poll", ([], 25), signal.SIGINT),
         ("poll", ([], 25), signal.SIGTERM),
-        ("none", ([], None), signal.SIGUSR1),
+        pytest.param("none", ([], None), signal.SIGUSR1, marks=pytest.mark.slow),  # after 8 s
     ],
 )
 def test_a_signal_ends_a_job_after_keeping_what_there_is(mode, kept, number, tmp_path):
@@ -397,10 +401,7 @@ def long_job(sampler: str, folder: str, signalled: bool) -> None:
 @pytest.mark.parametrize(
     "sampler",
     # Three processes each; that records of every sampler are recalled is tested above, in one.
-    [
-        pytest.param(each, marks=[pytest.mark.slow] * (each not in ("gd", "rewl")))
-        for each in METHODS
-    ],
+    [pytest.param(each, marks=[pytest.mark.slow] * (each != "rewl")) for each in METHODS],
 )
 def test_a_sampler_stopped_by_a_signal_goes_on_and_gives_the_same(sampler, tmp_path):
     def start(folder, signalled=False):

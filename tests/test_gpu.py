@@ -55,7 +55,10 @@ NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "wide types": (("conv 1", "linear 6"), (1, 2, 3), 3, 10**8, 40),
 }
 # Kernels for wide types are slow to compile, and those of two stages to interpret.
-SLOW = "wide types", "two stages"
+SLOW = "wide types", "two stages", "two hidden layers"
+WITH_CONVOLUTION_SLOW = pytest.mark.parametrize(
+    "name", ["perceptron", pytest.param("small cnn", marks=pytest.mark.slow)]
+)
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS]
 BLOCK = 32  # so 40 examples are two blocks
 N_TEST, SETS = 20, 2
@@ -167,7 +170,8 @@ def test_frozen_weights_exchange_and_tests(name):
     assert SETS * 3 <= tally.tests.sum() < SETS * 3 * 3
 
 
-@pytest.mark.parametrize("bins", [1, pytest.param(11, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("bins", [1, 11])
 def test_mixtures_of_moves(bins):
     case = Case("small cnn", bins)
     size = case.network.n_weights
@@ -180,7 +184,7 @@ def test_mixtures_of_moves(bins):
     assert (tally.proposed.sum(axis=0) > 0).all() and tally.accepted.any()
 
 
-@pytest.mark.parametrize("name", ["perceptron", "small cnn"])
+@WITH_CONVOLUTION_SLOW
 def test_wang_landau_goes_on_from_run_to_run(name):
     case = Case(name, ln_f=0.3, flips=5)
     case.start()
@@ -189,7 +193,7 @@ def test_wang_landau_goes_on_from_run_to_run(name):
     assert (log_weight[0] != log_weight[1]).any()
 
 
-@pytest.mark.parametrize("name", ["perceptron", "small cnn"])
+@WITH_CONVOLUTION_SLOW
 def test_levels_of_test_accuracy(name):
     case = Case(name, bins=11, ln_f=0.2)
     case.start()
@@ -204,7 +208,11 @@ def test_uniform_draws():
 
 @pytest.mark.parametrize(
     ("bins", "strength"),
-    [(1, None), (1, 0.3), pytest.param(11, 0.3, marks=pytest.mark.slow)],
+    [
+        pytest.param(1, None, marks=pytest.mark.slow),
+        (1, 0.3),
+        pytest.param(11, 0.3, marks=pytest.mark.slow),
+    ],
 )
 def test_a_population(bins, strength):
     case = Case("small cnn", bins)

@@ -14,7 +14,8 @@ from volumetry.methods.enumeration import Parameters as EnumerateParameters
 from volumetry.methods.joint import Parameters as JointParameters
 from volumetry.networks.forward import count_correct
 
-MANY = JointParameters(members=25, populations=16, rung_sweeps=2, max_anneals=1)
+MANY = JointParameters(members=25, populations=16, rung_sweeps=2, max_anneals=1, guides=3)
+FEWER = replace(MANY, populations=8)
 PROBLEMS = (4, 6, 9, 13, 14, 16, 19, 24, 29, 34, 39, 44)  # with a fit, over 20 test examples
 
 
@@ -40,25 +41,20 @@ def all_fits(problem):
     return states[np.array(train) == len(problem.y_train)]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(PROBLEMS[::2], id="some"),
-        pytest.param(PROBLEMS, marks=pytest.mark.slow, id="all"),
-    ],
-)
-def compared(request):
+@pytest.fixture(scope="module")
+def compared():
     """(exact, joint) of every problem that has a fit."""
     results = []
-    for number in request.param:
+    for number in PROBLEMS:
         problem = random_problem(number)
         exact = enumeration.run(problem, EnumerateParameters())
         if np.isfinite(exact.log_volume):
             results.append((exact, joint.run(problem, MANY, number)))
-    assert sum(int(own.converged) for _, own in results) >= 2 / 3 * len(request.param)
+    assert sum(int(own.converged) for _, own in results) >= 2 / 3 * len(PROBLEMS)
     return results
 
 
+@pytest.mark.slow
 def test_joint_density_agrees_with_enumeration(compared):
     z = []
     for exact, own in compared:
@@ -72,6 +68,7 @@ def test_joint_density_agrees_with_enumeration(compared):
     assert np.mean(np.abs(z) < 2.13) > 0.9
 
 
+@pytest.mark.slow
 def test_distribution_of_the_interpolators_agrees_with_enumeration(compared):
     z = []
     for exact, own in compared:
@@ -84,6 +81,7 @@ def test_distribution_of_the_interpolators_agrees_with_enumeration(compared):
     assert np.abs(z).max() < 5
 
 
+@pytest.mark.slow
 def test_volume_and_accuracy_agree_with_enumeration(compared):
     z = []
     for exact, own in compared:
@@ -100,7 +98,7 @@ def test_tail_volumes_of_networks_are_those_of_enumeration():
     fits = all_fits(problem)
     hits = [count_correct(problem.network, w, problem.x_test, problem.y_test) for w in fits]
     states = fits[[np.argmax(hits), np.argmin(hits), 0]]
-    own = joint.run(problem, MANY, 1, sources={"gd": trained(problem, states)})
+    own = joint.run(problem, FEWER, 1, sources={"gd": trained(problem, states)})
     g = relative(exact.log_g_joint.values[-1])
     assert list(own.network_sampler.values) == ["gd"] * 3
     for network in range(3):
@@ -117,7 +115,7 @@ def test_tail_volumes_of_networks_are_those_of_enumeration():
 def test_bins_are_sums_over_their_test_counts():
     problem = random_problem(9)
     exact = enumeration.run(problem, EnumerateParameters())
-    own = joint.run(problem, replace(MANY, bins=7), 3)
+    own = joint.run(problem, replace(FEWER, bins=7), 3)
     assert own.hits_low.values.tolist() == [0, 3, 6, 9, 12, 15, 18]
     g = relative(exact.log_g_joint.values[-1])
     sums = np.logaddexp.reduceat(g, own.hits_low.values)

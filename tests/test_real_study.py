@@ -73,12 +73,8 @@ def test_a_sampler_of_binary_weights_is_refused():
     assert "gd, sgd, sam, guess_and_check, rewl, population_annealing, joint" in str(caught.value)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(8,), pytest.param((4, 8), marks=pytest.mark.slow)],
-    ids=["one n", "two"],
-)
-def study(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
     """Runs of every sampler that knows real weights, beside a binary network."""
     folder = tmp_path_factory.mktemp("real")
     spec = {"source": "digits", "classes": [0, 7], "n": [4, 8]}
@@ -100,7 +96,7 @@ def study(request, tmp_path_factory):
         "binary": {"layers": ["linear 4"]},
     }
     for name, architecture in architectures.items():
-        for n in request.param:
+        for n in (4, 8):
             for sampler, parameters in settings.items():
                 if name == "binary" and sampler in ("rewl", "joint"):
                     continue  # others test these
@@ -128,6 +124,7 @@ def study(request, tmp_path_factory):
     return folder, aggregate(sorted(map(str, folder.glob("*-*.nc"))), datasets=["digits"])
 
 
+@pytest.mark.slow
 def test_samplers_agree_about_real_weights(study):
     """Guess & Check and the volume samplers: ln V within three of their errors."""
     _, found = study
@@ -141,6 +138,7 @@ def test_samplers_agree_about_real_weights(study):
     assert (real.test_accuracy > 0.6).all()
 
 
+@pytest.mark.slow
 def test_the_joint_density_is_one_over_the_whole_prior(study):
     """Not over 2^M: near A = n, where it is known, it is what ln V says."""
     _, found = study
@@ -150,6 +148,7 @@ def test_the_joint_density_is_one_over_the_whole_prior(study):
     assert np.log(share) == pytest.approx(float(real.log_volume.sel(sampler="joint")), abs=1.0)
 
 
+@pytest.mark.slow
 def test_weights_that_are_kept_fit(study):
     folder, _ = study
     for name in ("gd", "sam"):
@@ -160,6 +159,7 @@ def test_weights_that_are_kept_fit(study):
         assert (kept["fitted"] == 1).all()
 
 
+@pytest.mark.slow
 def test_the_report_says_what_weights_are(study):
     _, found = study
     assert json.loads(found["weights"].sel(architecture="real").item())["weights"] == "gaussian"

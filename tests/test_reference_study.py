@@ -70,6 +70,7 @@ def test_the_document_has_the_numbers_of_the_study():
     assert refresh(text, KEPT) == text
 
 
+@pytest.mark.slow
 def test_a_cell_comes_out_the_same_again(tmp_path, study):
     """One of digits, by both volume samplers: to the last digits that are kept."""
     config = yaml.safe_load((ROOT / "config" / "reference.yaml").read_text())

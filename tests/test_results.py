@@ -274,7 +274,7 @@ def test_of_a_run_no_more_is_kept_than_the_study_holds(tmp_path):
         return used
 
     peak(2)  # what is imported and cached once
-    assert peak(60) < peak(10) + 50 * 20_000
+    assert peak(30) < peak(10) + 20 * 20_000
 
 
 def test_every_variable_says_what_it_is_and_survives_the_file(tmp_path):

@@ -19,17 +19,16 @@ from volumetry.methods.rewl import Parameters as RewlParameters
 from volumetry.systems.classification import Classification
 
 QUICK = RewlParameters(max_blocks=100)
-PROBLEMS = 78
 
 
 def exact_result(problem):
     return enumeration.run(problem, EnumerateParameters())
 
 
-@pytest.fixture(scope="module")
-def compared():
-    """(exact, estimated) for every problem."""
-    problems = [random_problem(number) for number in range(PROBLEMS)]
+@pytest.fixture(scope="module", params=[39, pytest.param(78, marks=pytest.mark.slow)])
+def compared(request):
+    """(exact, estimated) for so many problems."""
+    problems = [random_problem(number) for number in range(request.param)]
     return [
         (exact_result(problem), rewl.run(problem, QUICK, 100 + number))
         for number, problem in enumerate(problems)
@@ -42,7 +41,7 @@ def test_the_same_values_of_a_are_reachable(compared):
 
 
 def test_log_g_agrees_with_enumeration_within_its_errors(compared):
-    """Some 500 comparisons, two thirds of them independent: |z| > 4.5 in one suite of 300."""
+    """Some 6 for each problem, two thirds of them independent: of 78, |z| > 4.5 in one of 300."""
     z = []
     for exact, estimate in compared:
         reachable = np.isfinite(exact.log_g.values)
@@ -53,7 +52,7 @@ def test_log_g_agrees_with_enumeration_within_its_errors(compared):
             assert np.abs(difference).max() < 1e-9
     z = np.array(z)
     known = np.isfinite(z)  # no error is given where one group of walkers alone met an A
-    assert known.sum() > 400
+    assert known.sum() > 5 * len(compared)
     assert known.mean() > 0.99
     assert np.abs(z[known]).max() < 4.5
     assert 0.7 < np.mean(z[known] ** 2) < 1.35
@@ -73,7 +72,7 @@ def test_accuracy_at_each_a_agrees_with_enumeration(compared):
         use = (estimate.tests_at_A.values >= 300) & (error > 1e-6)
         difference = estimate.accuracy_given_A.values - exact.accuracy_given_A.values
         z.extend(difference[use] / error[use])
-    assert len(z) > 150
+    assert len(z) > 1.9 * len(compared)
     assert np.abs(z).max() < 4.5
     assert 0.7 < np.mean(np.square(z)) < 1.4
 
@@ -150,7 +149,7 @@ def test_two_threads_give_the_same_result_as_one():
 def test_several_windows_agree_with_enumeration():
     problem = random_problem(7)
     exact = exact_result(problem)
-    parameters = RewlParameters(window_cost=6, block_sweeps=40, min_blocks=40, max_blocks=80)
+    parameters = RewlParameters(window_cost=6, block_sweeps=20, min_blocks=40, max_blocks=80)
     estimate = rewl.run(problem, parameters, 3)
     assert estimate.sizes["window"] > 2
     assert (estimate.exchange_acceptance.values[:-1] > 0.05).all()
