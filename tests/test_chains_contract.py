@@ -41,11 +41,14 @@ SYSTEMS = {
 }
 
 
+RARE = "test_a_recorded_relaxation_is_recalled"
+
+
 def pytest_generate_tests(metafunc):
     """Every backend with every system; what takes long in the interpreter is slow."""
     if not {"backend", "system"} <= set(metafunc.fixturenames):
         return
-    rare = metafunc.function.__name__ in RARE
+    rare = metafunc.function.__name__ == RARE
     pairs = [
         pytest.param(
             backend,
@@ -56,9 +59,6 @@ def pytest_generate_tests(metafunc):
         for backend, system in product(BACKENDS, SYSTEMS)
     ]
     metafunc.parametrize(("backend", "system"), pairs, indirect=True)
-
-
-RARE = ("test_a_recorded_relaxation_is_recalled",)
 
 
 @pytest.fixture
