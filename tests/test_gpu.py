@@ -54,7 +54,7 @@ NETWORKS = {  # layers, input shape, classes, largest |input|, training examples
     "two stages": (("conv 2", "pool", "conv 3", "linear 6"), (2, 5, 4), 3, 15, 20),
     "wide types": (("conv 1", "linear 6"), (1, 2, 3), 3, 10**8, 40),
 }
-# Kernels for wide types are slow to compile, and those of two stages to interpret.
+# Kernels for wide types are slow to compile, and those of two stages or hidden layers to interpret.
 SLOW = "wide types", "two stages", "two hidden layers"
 WITH_CONVOLUTION_SLOW = pytest.mark.parametrize(
     "name", ["perceptron", pytest.param("small cnn", marks=pytest.mark.slow)]

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import vl_convert
 import xarray as xr
 from jinja2 import Template
 from made_studies import GD, REWL, rewl, run, study_of
@@ -145,8 +144,10 @@ def odd_study(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_every_study_can_be_drawn(name, odd_study):
-    svg = vl_convert.vegalite_to_svg(charts.draw_chart(name, odd_study).to_json(validate=False))
+def test_every_study_can_be_drawn(name, odd_study, tmp_path):
+    path = tmp_path / f"{name}.svg"
+    charts.save(charts.draw_chart(name, odd_study), path, tmp_path / "chart.png")
+    svg = path.read_text()
     assert svg.startswith("<svg") and "NaN" not in svg and "<text" in svg
 
 

@@ -72,8 +72,8 @@ def zero_line(clip: bool = False, **axis: alt.X | alt.Y) -> alt.Chart:
     Args:
         clip: whether zero may lie outside the axis.
     """
-    style = {"color": INK} | ({"clip": True} if clip else {})
-    return alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(**style).encode(**axis)
+    line = alt.Chart(pd.DataFrame({"value": [0]})).mark_rule(color=INK, clip=clip or alt.Undefined)
+    return line.encode(**axis)
 
 
 def side_by_side(rows: pd.DataFrame, place: pd.Series) -> pd.DataFrame:
