@@ -8,6 +8,7 @@ from enumeration import random_problem
 from exactly_solvable import perceptron_of_blocks
 from scipy import stats
 
+from volumetry.estimate.criteria import SPREAD
 from volumetry.estimate.populations import (
     Populations,
     Way,
@@ -147,17 +148,17 @@ def test_perfect_histograms_give_the_density_of_states():
 
 def test_populations_are_averaged_by_volume():
     a = np.arange(2)
-    visits = np.ones((2, 1, 2))
-    visits[1, 0] = [7, 1]
-    counts = np.array([[0, 4], [4, 0]])
+    visits = np.ones((4, 1, 2))
+    visits[2:, 0] = [7, 1]
+    counts = np.array([[0, 4], [0, 4], [4, 0], [4, 0]])
     share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
-    way = Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)
+    way = Way(a, np.zeros(1), np.zeros((4, 1)), np.zeros(1), share)
     found = Populations([way], a == 1, counts, mean_score=lambda shares: shares[1])
     assert found.log_p[1] == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
     assert found.score == pytest.approx(0.5 / (0.5 + 0.125))
-    variance = np.log(4) ** 2 / 2
+    variance = np.log(4) ** 2 / 3
     assert found.log_volume == pytest.approx(np.log(1 / 4) + variance / 2)
-    assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 2 + variance**2 / 2))
+    assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 4 + variance**2 / 2))
     assert found.by_shape == pytest.approx(variance / 2)
 
 
@@ -168,16 +169,44 @@ def test_a_log_normal_mean_is_neither_too_small_nor_too_sure(spread):
     found, error = log_normal_mean(values), log_normal_mean_stderr(values)
     assert abs(found.mean()) < 4 * found.std() / np.sqrt(20_000)
     covered = (np.abs(found / error) < stats.t.ppf(0.975, 3)).mean()
-    assert 0.91 < covered < 0.96
+    assert 0.93 < covered < 0.96
     if spread > 0.9:
         assert log_mean(values).mean() < -0.1
 
 
+def stopped(spread, wanted, rng, runs=4000):
+    """Error of ln V over its standard error and degrees of freedom, of runs that converged: they
+    anneal four populations of mean volume 1 at a time until the error is as wanted, or the spread
+    is refused."""
+    score, df = np.full(runs, np.nan), np.zeros(runs)
+    left = np.ones(runs, bool)
+    values = rng.normal(-(spread**2) / 2, spread, (4 * Parameters().max_anneals, runs))
+    for anneals in range(1, Parameters().max_anneals + 1):
+        own = values[: 4 * anneals]
+        error, by_shape = log_normal_mean_stderr(own), own.var(axis=0, ddof=1) / 2
+        met = left & (error <= wanted) & (by_shape <= SPREAD.limit)
+        score[met], df[met] = (log_normal_mean(own) / error)[met], 4 * anneals - 1
+        left &= ~met
+        if anneals == annealing.ANNEALS_IN_VAIN:
+            left &= by_shape <= SPREAD.limit
+    return score[np.isfinite(score)], df[np.isfinite(score)]
+
+
+@pytest.mark.parametrize("wanted", [1.3, 2.5])
+@pytest.mark.parametrize("spread, least", [(0.5, 0.94), (1.0, 0.94), (1.3, 0.93), (1.8, 0.9)])
+def test_runs_that_stop_when_they_seem_to_be_done_cover_what_they_should(spread, least, wanted):
+    """Stopping, and refusing, by a spread that is an estimate prefers runs that are too low."""
+    error, df = stopped(spread, wanted, np.random.default_rng(5))
+    assert len(error) > 0.95 * 4000
+    covered = (np.abs(error) < stats.t.ppf(0.975, df)).mean()
+    assert least < covered < 0.965
+
+
 def test_where_a_population_found_nothing_the_mean_is_that_of_what_there_is():
-    values = np.array([[0.0, 0.0], [0.2, -np.inf], [0.1, 0.3]])
+    values = np.array([[0.0, 0.0], [0.2, -np.inf], [0.1, 0.3], [0.1, 0.3]])
     found, error = log_normal_mean(values), log_normal_mean_stderr(values)
-    assert found[0] == pytest.approx(0.1 + 0.01 / 2)
-    assert found[1] == pytest.approx(np.log((1 + np.exp(0.3)) / 3))
+    assert found[0] == pytest.approx(0.1 + 0.02 / 3 / 2)
+    assert found[1] == pytest.approx(np.log((1 + 2 * np.exp(0.3)) / 4))
     assert np.isfinite(error).all()
 
 

@@ -151,10 +151,10 @@ SPREAD = Rule(
     "ln V, if that is normal (`population_annealing`)",
     "populations differ so much that {value:.2g} nats of ln V hang on the shape of their "
     "distribution, more than {limit:.2g}: raise members or rung_sweeps",
-    # Far above what samplers with sensible parameters have: to refuse what is often met would leave
-    # those runs alone whose populations happen to be alike, and too low.
-    "2 nats",
-    limit=2,
+    # Far above what sensible parameters have: to refuse what is often met would leave those runs
+    # alone whose populations happen to be alike, and too low.
+    "4 nats",
+    limit=4,
     known=True,
 )
 ONE_KIND = Rule(

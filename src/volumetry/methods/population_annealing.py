@@ -113,7 +113,7 @@ def run(
             first = anneals[0] if anneals else None
             anneals.append(anneal(setting, parameters, seed, len(anneals), first=first))
             behind = lineages(system, anneals)
-            found = _estimate(system, anneals, behind)
+            found = _estimate(system, anneals)
             if len(anneals) == 1:
                 known = anneals[0].beta[-1], found.log_volume
                 guided = guided_log_volumes(setting, parameters.guides, *known, seed)
@@ -128,10 +128,9 @@ def run(
     return _result(system, setting.chains.moves, anneals, behind, found, guided, criteria)
 
 
-def _estimate(system: System, anneals: list[Anneal], behind: np.ndarray) -> Populations:
+def _estimate(system: System, anneals: list[Anneal]) -> Populations:
     tests = np.concatenate([each.test_counts for each in anneals])
-    independent = behind.min(axis=1)
-    return Populations([way(anneals)], system.grid.goal, tests, independent, system.mean_score)
+    return Populations([way(anneals)], system.grid.goal, tests, system.mean_score)
 
 
 def _judge(
