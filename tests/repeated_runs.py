@@ -3,7 +3,8 @@
     python tests/repeated_runs.py docs/repeated_runs.csv [--data FOLDER] [--only TEXT]
 
 adds the runs that the file does not have yet, a row each, most wanted first. That takes hours, and
-can be stopped at any time. MNIST is looked for in ``--data``.
+can be stopped at any time: a run goes on from its checkpoint, next to the file. Started twice, it
+shares the runs. MNIST is looked for in ``--data``.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import yaml
 from volumetry import datasets
 from volumetry.datasets.subsets import draw_order
 from volumetry.networks.architecture import build_network
+from volumetry.runtime.checkpoint import Checkpoint, CheckpointError, digest
+from volumetry.runtime.provenance import code_digest
 from volumetry.study.registry import METHODS
 from volumetry.systems.classification import Problem
 
@@ -41,7 +44,7 @@ SETTINGS = {
     },
     "tails": {
         "gd": {"learning_rate": 1e-3, "networks": 3, "selection": "final"},
-        "joint": {"members": 50},
+        "joint": {"members": 50, "rung_sweeps": 1, "max_anneals": 4},
     },
 }
 SUBSETS = (1, 2, 3)
@@ -67,45 +70,63 @@ TAIL = ["tail_log_volume", "tail_log_volume_stderr"]  # of GD's networks, means
 COLUMNS = (*CELL, *MEASURED, *TAIL, "converged", "core_seconds", "verdict")
 
 
-def pose(dataset: str, n: int, subset: int, data_dir: str | None) -> Problem:
-    """``simple_cnn`` on a training set of a dataset; MNIST with 2,000 test examples."""
+def pose(dataset: str, n: int, subset: int, data_dir: str | None, tests: int = 2000) -> Problem:
+    """``simple_cnn`` on a training set of a dataset, with so many test examples at most."""
     loaded = datasets.load({"source": dataset}, data_dir)
     rng = np.random.default_rng(subset)
     order = draw_order(loaded.y_pool, loaded.n_classes, rng)[:n]
     shape = loaded.x_pool.shape[1:]
     network = build_network("simple_cnn", shape, loaded.n_classes, loaded.input_bound)
-    tests = slice(2000)
     return Problem(
         network,
         loaded.x_pool[order],
         loaded.y_pool[order],
-        loaded.x_test[tests],
-        loaded.y_test[tests],
+        loaded.x_test[:tests],
+        loaded.y_test[:tests],
         loaded.x_pool[:0],
         loaded.y_pool[:0],
     )
 
 
-def measure(cell: tuple, data_dir: str | None) -> dict:
+def measure(cell: tuple, data_dir: str | None, checkpoint: Checkpoint) -> dict:
     """One row."""
     dataset, n, subset, sampler, settings, seed = cell
-    problem = pose(dataset, n, subset, data_dir)
+    few = (
+        {"tests": 500} if sampler == JOINT and dataset == "mnist" else {}
+    )  # all moves look at them
+    problem = pose(dataset, n, subset, data_dir, **few)
 
     def run(name: str, **more):
         parameters, of_sampler = METHODS[name].load()
         return of_sampler(problem, parameters(**SETTINGS[settings][name]), seed, **more)
 
     more = {"sources": {"gd": run("gd")}} if sampler == JOINT else {}
-    start = time.process_time()
-    result = run(sampler, **more)
+    resumed, start = bool(checkpoint.state), time.process_time()
+    result = run(sampler, checkpoint=checkpoint, **more)
     seconds = time.process_time() - start
     measured = MEASURED + (TAIL if sampler == JOINT else [])
     row = dict(zip(CELL, cell)) | {name: f"{float(result[name].mean()):.6g}" for name in measured}
     return row | {
         "converged": int(result.converged),
-        "core_seconds": round(seconds),
+        "core_seconds": "" if resumed else round(seconds),
         "verdict": result.attrs["verdict"],
     }
+
+
+def add(cell: tuple, file: Path, data_dir: str | None) -> None:
+    """One row more, unless another process is at it."""
+    name, module = "-".join(map(str, cell)).replace(" ", "_"), METHODS[cell[3]].load()[1].__module__
+    place = file.with_suffix(".checkpoints") / name
+    try:
+        with Checkpoint(place, digest(cell, SETTINGS[cell[4]], code_digest(module))) as checkpoint:
+            row = measure(cell, data_dir, checkpoint)
+            with file.open("a", encoding="utf-8", newline="") as lines:
+                csv.DictWriter(lines, COLUMNS, lineterminator="\n").writerow(row)
+    except CheckpointError:
+        return
+    print(*row.values(), flush=True)
+    for left in place.parent.glob(f"{name}.*"):
+        left.unlink()
 
 
 def main() -> None:
@@ -122,10 +143,7 @@ def main() -> None:
             known = {tuple(row[name] for name in CELL) for row in csv.DictReader(lines)}
         name = tuple(map(str, cell))
         if name not in known and given.only in " ".join(name):
-            row = measure(cell, given.data)
-            with given.file.open("a", encoding="utf-8", newline="") as lines:
-                csv.DictWriter(lines, COLUMNS, lineterminator="\n").writerow(row)
-            print(*row.values(), flush=True)
+            add(cell, given.file, given.data)
 
 
 if __name__ == "__main__":

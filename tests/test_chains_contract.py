@@ -41,20 +41,17 @@ SYSTEMS = {
 }
 
 
-RARE = "test_a_recorded_relaxation_is_recalled"
-
-
 def pytest_generate_tests(metafunc):
     """Every backend with every system; what takes long in the interpreter is slow."""
     if not {"backend", "system"} <= set(metafunc.fixturenames):
         return
-    rare = metafunc.function.__name__ == RARE
+    costly = metafunc.definition.get_closest_marker("costly") is not None
     pairs = [
         pytest.param(
             backend,
             system,
             id=f"{backend}-{system}",
-            marks=[pytest.mark.slow] * (backend == "gpu" and (rare or system == "over A and Q")),
+            marks=[pytest.mark.slow] * (backend == "gpu" and (costly or system == "over A and Q")),
         )
         for backend, system in product(BACKENDS, SYSTEMS)
     ]
@@ -360,6 +357,7 @@ def test_pulled_members_are_distributed_as_they_should(backend, beta):
     assert z(strength / 2)[0] > 3 and z(-strength)[0] > 3
 
 
+@pytest.mark.costly
 def test_a_recorded_relaxation_is_recalled(backend, system, tmp_path):
     parents = np.array([1, 1, 0, 3, 5, 4])
     ended = []

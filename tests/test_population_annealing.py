@@ -255,22 +255,3 @@ def test_members_that_lag_behind_the_temperature_are_not_believed():
     assert float(short.lag.mean()) > 0.4 and abs(float(long.lag.mean())) < 0.4
     assert long.attrs["verdict"] == "converged"
     assert abs(normal_score(long, "log_volume", solved.log_p[-1])) < 3
-
-
-def test_populations_that_are_alike_by_chance_are_not_believed_to_be():
-    """Four populations of a log-normal V, s = 1.2, worth 2.5 members each: intervals cover 95 %.
-
-    Without that they cover 92 %, and those that are too low are the surest.
-    """
-    rng, true = np.random.default_rng(5), 1.2**2 / 2
-    goal = np.array([False, True])
-    ways = np.zeros(2), np.zeros(1), np.zeros((4, 1)), np.zeros(1)
-    covered = np.zeros((2, 2000), bool)
-    for number in range(2000):
-        share = np.exp([np.full(4, -1.0), 1.2 * rng.standard_normal(4)]).T
-        for known, independent in enumerate((None, np.full(4, 2.5))):
-            found = Populations([Way(*ways, share)], goal, None, independent)
-            error = stats.t.ppf(0.975, 3) * found.log_volume_stderr
-            covered[known, number] = abs(found.log_volume - true) < error
-    without, with_them = covered.mean(axis=1)
-    assert without < 0.935 < 0.95 < with_them < 0.985
