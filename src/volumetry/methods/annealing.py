@@ -152,7 +152,8 @@ def anneal(
 
     Args:
         seed: of the run.
-        number: of the anneal, 0 for the first: no two of a run have the same.
+        number: of the anneal, 0 for the first: no two of a run have the same, and a later one has
+            as many members or more.
         along: (levels,); the coordinate if not given.
         first: an anneal whose ``along``, temperatures and references are those of this one, too.
     """
@@ -202,10 +203,14 @@ def anneal(
     relaxed = _relax(setting, done, beta, everybody, rounds, parameters.final_sweeps, tests, True)
     done.test_counts = relaxed.test_counts
     codes = done.population.codes.reshape(groups, members, -1)
-    decoded = [system.space.decode(own) for own in codes]
-    done.means = np.array([own.mean(axis=0, dtype=float) for own in decoded])
-    done.squares = np.array([np.square(own).mean(axis=0, dtype=float) for own in decoded])
+    moments = [_moments(system.space.decode(own)) for own in codes]
+    done.means, done.squares = np.array(moments).swapaxes(0, 1)
     return done
+
+
+def _moments(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and mean square of each weight over the members: (n_weights,)."""
+    return weights.mean(axis=0, dtype=float), np.square(weights).mean(axis=0, dtype=float)
 
 
 def _relax(

@@ -41,8 +41,9 @@ def chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> i
 
 
 def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
-    """Of populations, their weights packed, and of a walker for each thread."""
-    members = parameters["populations"] * parameters["members"]
+    """Of populations, as large as they may grow, their weights packed, and of a walker for each
+    thread."""
+    members = parameters["populations"] * parameters["members"] * 2 ** parameters["doublings"]
     counted = 8 * (n + n_test)
     code = 4 * network.space.code_bytes
     tested = _THREADS * test_bytes(network, n_test)

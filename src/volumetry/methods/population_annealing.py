@@ -2,12 +2,15 @@
 
 Populations are annealed until most of their members fit (``methods.annealing``). Whole populations
 are repeated: the spread between them is the error, and the first of them choose the temperatures of
-all. Others are pulled towards trained networks (``methods.guided``): if they find more volume, an
-anneal passes most of it by.
+all. Where they differ too much, or have few lineages, larger ones take their place. Others are
+pulled towards trained networks (``methods.guided``): if they find more volume, an anneal passes
+most of it by.
 """
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import xarray as xr
@@ -15,7 +18,7 @@ import xarray as xr
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
-    LINEAGES,
+    LINEAGES_OF_ONE,
     LOSS_ERROR,
     LOSS_REACHED,
     NO_LAG,
@@ -47,6 +50,7 @@ from volumetry.methods.guided import described_guided, excess, guided_log_volume
 from volumetry.methods.precision import nats_wanted, wanted_ln_v_error
 from volumetry.methods.result import common_result, scored
 from volumetry.methods.setting import Setting
+from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
@@ -57,8 +61,11 @@ from volumetry.systems.system import System
 ANNEALS_IN_VAIN = 2
 """After so many, what anneals did not find they will not find, nor will they differ less."""
 
-_LASTING = {rule.name for rule in (GOAL_FOUND, NOTHING_MISSED, SPREAD, NO_LAG)}
+_LASTING = {rule.name for rule in (GOAL_FOUND, LOSS_REACHED, NOTHING_MISSED, NO_LAG)}
 """Criteria that more anneals do not help."""
+
+_SMALL = {rule.name for rule in (SPREAD, LINEAGES_OF_ONE)}
+"""Criteria that larger populations help, and not more of them."""
 
 _MOST_STATES = 64
 
@@ -71,6 +78,14 @@ class Parameters(AnnealParameters):
     """
 
     ln_v_error: float = wanted_ln_v_error()
+    doublings: int = parameter(
+        3,
+        minimum=0,
+        maximum=10,
+        unit="times",
+        about="Most times that populations give way to others of twice as many members: where ln V "
+        "differs too much between them, or few lineages are behind a layer's weights.",
+    )
 
 
 def run(
@@ -97,6 +112,7 @@ def run(
     """
     system = problem.system
     anneals: list[Anneal] = []
+    guided, done, drawn, doublings = None, 0, 0, 0
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
         setting = Setting.open(
@@ -110,22 +126,51 @@ def run(
             checkpoint=checkpoint,
         )
         while True:
+            larger = replace(parameters, members=parameters.members * 2**doublings)
             first = anneals[0] if anneals else None
-            anneals.append(anneal(setting, parameters, seed, len(anneals), first=first))
+            anneals.append(anneal(setting, larger, seed, done, first=first))
+            done, drawn = done + 1, drawn + larger.walkers
             behind = lineages(system, anneals)
             found = _estimate(system, anneals)
-            if len(anneals) == 1:
+            if guided is None:
                 known = anneals[0].beta[-1], found.log_volume
                 guided = guided_log_volumes(setting, parameters.guides, *known, seed)
             criteria = _judge(parameters, system, anneals, behind, found, guided)
             said = complaints(criteria)
-            note = said[0] if said else "converged"
-            progress.update(len(anneals), parameters.max_anneals, note)
-            lasting = not all(c.met for c in criteria if c.name in _LASTING)
-            lost = lasting and len(anneals) == ANNEALS_IN_VAIN
-            if not said or lost or len(anneals) == parameters.max_anneals:
+            progress.update(done, parameters.max_anneals, said[0] if said else "converged")
+            missed = {criterion.name for criterion in criteria if not criterion.met}
+            follows = what_follows(missed, parameters, done, len(anneals), doublings)
+            if follows is Next.END:
                 break
-    return _result(system, setting.chains.moves, anneals, behind, found, guided, criteria)
+            if follows is Next.LARGER:
+                anneals, doublings = [], doublings + 1
+    return _result(system, setting.chains.moves, drawn, anneals, behind, found, guided, criteria)
+
+
+class Next(Enum):
+    """What follows an anneal: nothing, another with as many members, or one with twice as many
+    that takes the place of all."""
+
+    END, MORE, LARGER = range(3)
+
+
+def what_follows(
+    missed: Collection[str], parameters: Parameters, done: int, alike: int, doublings: int
+) -> Next:
+    """What follows.
+
+    Args:
+        missed: names of the criteria that are not met.
+        done: anneals so far.
+        alike: those of them that count, all with as many members.
+        doublings: of the members, so far.
+    """
+    small, grown = _SMALL.intersection(missed), doublings == parameters.doublings
+    lost = _LASTING.intersection(missed) and done >= ANNEALS_IN_VAIN
+    too_small = small and grown and alike >= ANNEALS_IN_VAIN
+    if not missed or lost or too_small or done == parameters.max_anneals:
+        return Next.END
+    return Next.LARGER if small and not grown else Next.MORE
 
 
 def _estimate(system: System, anneals: list[Anneal]) -> Populations:
@@ -147,7 +192,7 @@ def _judge(
     goal = (LOSS_REACHED if system.of_losses else GOAL_FOUND).judge(reached, system.grid.size - 1)
     if not goal.met:
         return [goal]
-    lineages_there_are = behind.sum(axis=0)
+    lineages_there_are = behind.mean(axis=0)
     slowest = int(lineages_there_are.argmin())
     late_by = lags(anneals)
     criteria = [goal]
@@ -164,13 +209,14 @@ def _judge(
         if system.of_losses
         else ACCURACY_ERROR.judge(found.score_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
-        LINEAGES.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
+        LINEAGES_OF_ONE.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
     ]
 
 
 def _result(
     system: System,
     moves: int,
+    drawn: int,
     anneals: list[Anneal],
     behind: np.ndarray,
     found: Populations,
@@ -186,7 +232,7 @@ def _result(
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,
-        guesses=sum(each.family.size for each in anneals),
+        guesses=drawn,
     )
     codes = np.concatenate([each.population.codes for each in anneals])
     level = np.concatenate([each.population.level for each in anneals])
