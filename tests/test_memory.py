@@ -57,7 +57,7 @@ def test_more_of_anything_is_never_estimated_lower():
         return METHODS[sampler].memory(network, n, n_test, rewl | parameters)
 
     assert estimate() < estimate(n=2400) < estimate(n=2400, walkers=64)
-    members = {"populations": 4, "members": 100, "max_anneals": 16, "bins": 100}
+    members = {"populations": 4, "members": 100, "doublings": 3, "max_anneals": 16, "bins": 100}
     annealed, tilted = (
         estimate(sampler=name, **members) for name in ("population_annealing", "joint")
     )

@@ -230,15 +230,17 @@ def test_what_follows_an_anneal():
 
 
 def test_populations_that_are_too_small_give_way_to_larger_ones():
-    """A shared layer has few lineages in 12 members, and more in 48."""
-    problem = hidden_layer_of_blocks(40, 4, 5).problem
-    small = Parameters(members=12, guides=1, max_anneals=3)
+    """Ten members of one population end with the same output weights, or nearly so."""
+    problem = hidden_layer_of_blocks(160, 4, 5).problem
+    wanted = {"ln_v_error": 0.1, "accuracy_error": 0.1}
+    small = Parameters(members=10, guides=1, max_anneals=4, **wanted)
     found = annealing.run(problem, small, 1)
-    assert found.sizes["population"] == 4
-    assert found.guesses == 4 * (12 + 24 + 48)
+    assert found.converged, found.attrs["verdict"]
+    assert found.guesses > found.sizes["population"] * 10
+    assert float(found.lineages.mean("population").min()) >= 2.5
     kept = annealing.run(problem, replace(small, doublings=0), 1)
-    assert kept.sizes["population"] == 12 and kept.guesses == 12 * 12
-    assert kept.lineages.mean() < 0.6 * found.lineages.mean()
+    assert "the weights of output have 1." in kept.attrs["verdict"]
+    assert kept.sizes["population"] == 8 and kept.guesses == 8 * 10  # more of them would be in vain
 
 
 def test_where_a_population_found_nothing_the_mean_is_that_of_what_there_is():
