@@ -10,6 +10,7 @@ from scipy import stats
 
 from volumetry.estimate.criteria import (
     GOAL_FOUND,
+    LINEAGES,
     LINEAGES_OF_ONE,
     NOTHING_MISSED,
     SPREAD,
@@ -215,6 +216,8 @@ def test_what_follows_an_anneal():
         ((), 1, 1, 0, Next.END),
         ((VOLUME_ERROR.name,), 1, 1, 0, Next.MORE),
         ((VOLUME_ERROR.name,), 4, 4, 0, Next.END),
+        ((LINEAGES.name,), 1, 1, 0, Next.MORE),
+        ((LINEAGES.name,), 3, 3, 1, Next.MORE),
         ((SPREAD.name,), 1, 1, 0, Next.LARGER),
         ((LINEAGES_OF_ONE.name, VOLUME_ERROR.name), 2, 2, 0, Next.LARGER),
         ((LINEAGES_OF_ONE.name,), 2, 1, 1, Next.MORE),
@@ -237,7 +240,7 @@ def test_populations_that_are_too_small_give_way_to_larger_ones():
     found = annealing.run(problem, small, 1)
     assert found.converged, found.attrs["verdict"]
     assert found.guesses > found.sizes["population"] * 10
-    assert float(found.lineages.mean("population").min()) >= 2.5
+    assert float(found.lineages.mean("population").min()) >= 2
     kept = annealing.run(problem, replace(small, doublings=0), 1)
     assert "the weights of output have 1." in kept.attrs["verdict"]
     assert kept.sizes["population"] == 8 and kept.guesses == 8 * 10  # more of them would be in vain

@@ -153,8 +153,8 @@ SPREAD = Rule(
     "distribution, more than {limit:.2g}: raise members or rung_sweeps",
     # Far above what sensible parameters have: to refuse what is often met would leave those runs
     # alone whose populations happen to be alike, and too low.
-    "2 nats",
-    limit=2,
+    "4 nats",
+    limit=4,
     known=True,
 )
 ONE_KIND = Rule(
@@ -216,8 +216,7 @@ SIDES_AGREE = Rule(
     at_least=True,
 )
 LINEAGES = Rule(
-    "independent lineages of each layer's weights in the highest window (`rewl`), or in all "
-    "populations (`joint`)",
+    "independent lineages of each layer's weights in the highest window, or in all populations",
     "the weights of {layer} have {value:.1f} independent lineages only, fewer than {limit}",
     "10",
     limit=10,
@@ -227,10 +226,9 @@ LINEAGES_OF_ONE = Rule(
     "independent lineages of each layer's weights in a population, mean (`population_annealing`)",
     "the weights of {layer} have {value:.1f} independent lineages only in a population, fewer than "
     "{limit}: raise members",
-    # With fewer, ln V differs between populations by more than what four of them tell. It is more
-    # members that help, not more populations.
-    "2.5",
-    limit=2.5,
+    # With fewer, most populations are of one kind, and differ by more than some of them can tell.
+    "2",
+    limit=2,
     at_least=True,
 )
 NETWORKS_REACHED = Rule(

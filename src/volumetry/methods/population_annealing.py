@@ -18,6 +18,7 @@ import xarray as xr
 from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
+    LINEAGES,
     LINEAGES_OF_ONE,
     LOSS_ERROR,
     LOSS_REACHED,
@@ -192,8 +193,8 @@ def _judge(
     goal = (LOSS_REACHED if system.of_losses else GOAL_FOUND).judge(reached, system.grid.size - 1)
     if not goal.met:
         return [goal]
-    lineages_there_are = behind.mean(axis=0)
-    slowest = int(lineages_there_are.argmin())
+    slowest = int(behind.sum(axis=0).argmin())
+    of_slowest, layer = behind[:, slowest], system.segments[slowest].name
     late_by = lags(anneals)
     criteria = [goal]
     if len(guided):
@@ -209,7 +210,8 @@ def _judge(
         if system.of_losses
         else ACCURACY_ERROR.judge(found.score_stderr, parameters.accuracy_error),
         ONE_KIND.judge(found.outlier),
-        LINEAGES_OF_ONE.judge(lineages_there_are[slowest], layer=system.segments[slowest].name),
+        LINEAGES.judge(of_slowest.sum(), layer=layer),
+        LINEAGES_OF_ONE.judge(of_slowest.mean(), layer=layer),
     ]
 
 
