@@ -127,10 +127,10 @@ def run(
             checkpoint=checkpoint,
         )
         while True:
-            larger = replace(parameters, members=parameters.members * 2**doublings)
+            given = replace(parameters, members=parameters.members * 2**doublings)
             first = anneals[0] if anneals else None
-            anneals.append(anneal(setting, larger, seed, done, first=first))
-            done, drawn = done + 1, drawn + larger.walkers
+            anneals.append(anneal(setting, given, seed, done, first=first))
+            done, drawn = done + 1, drawn + given.walkers
             behind = lineages(system, anneals)
             found = _estimate(system, anneals)
             if guided is None:
