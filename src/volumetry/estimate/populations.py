@@ -39,6 +39,10 @@ class Way(NamedTuple):
         return total
 
 
+_FEW = 20
+"""Independent members of a population that are so few that populations may be alike by chance."""
+
+
 class Populations:
     """Independent populations that went to the goal, by one way or by several.
 
@@ -60,6 +64,7 @@ class Populations:
         ways: Sequence[Way],
         goal: np.ndarray,
         test_counts: np.ndarray | None = None,
+        independent: np.ndarray | None = None,
         mean_score: Callable[[np.ndarray], float] | None = None,
     ):
         """Estimate everything.
@@ -68,6 +73,8 @@ class Populations:
             goal: bool (levels,): whose probability is the volume.
             test_counts: (P, N + 1): how often a member at the goal had each test score; without
                 them, no mean score is known.
+            independent: (P,): members that each population is worth; without them, the spread
+                between populations alone tells the error of ln V.
             mean_score: what fractions of each score, (N + 1,), make on average; needed with them.
         """
         self.ways = ways
@@ -76,6 +83,8 @@ class Populations:
         self.each = share - np.logaddexp.reduce([way.expected() for way in ways])
         self.log_p = log_mean(self.each)
         self._goal, self._test_counts, self._mean = goal, test_counts, mean_score
+        few = 0.0 if independent is None else float(np.mean(1 / independent))
+        self._least_variance = few if few > 1 / _FEW else 0.0
 
     @cached_property
     def log_volumes(self) -> np.ndarray:
@@ -104,8 +113,13 @@ class Populations:
 
     @cached_property
     def log_volume_stderr(self) -> float:
-        """Standard error of ``log_volume``, nats."""
-        return float(log_normal_mean_stderr(self.log_volumes))
+        """Standard error of ``log_volume``, nats.
+
+        Of F members that are independent follows a variance, too, 1 / F (Wang, Machta & Katzgraber
+        2015, who count families). Where they are few, it is a third of the true one or so, but
+        hardly scatters: the least that is believed of populations that may be alike by chance.
+        """
+        return float(log_normal_mean_stderr(self.log_volumes, self._least_variance))
 
     @cached_property
     def score_stderr(self) -> float:
@@ -140,19 +154,22 @@ def log_normal_mean(values: np.ndarray) -> np.ndarray:
     return np.where(finite, normal, log_mean(values))
 
 
-def log_normal_mean_stderr(values: np.ndarray) -> np.ndarray:
+def log_normal_mean_stderr(values: np.ndarray, least: float = 0.0) -> np.ndarray:
     """Standard error of ``log_normal_mean``: sqrt(s^2 / P + s^4 / 2(P - 3)), for four and more.
 
     m and s^2 are independent, and the variance of s^2 / 2 is sigma^4 / 2(P - 1). But a few
     populations that are alike by chance are both too low and too sure: so of the two factors
     sigma^2, one is what s^2 lets expect, (P - 1) s^2 / (P - 3), the mean of its posterior
     distribution with the prior 1 / sigma^2. Student's t of it covers as it should where s^2 / 2 is
-    below two nats or so (``tests/test_population_annealing.py``). Where a value is not finite, it
+    below one nat or so (``tests/test_population_annealing.py``). Where a value is not finite, it
     is that of ``log_mean``.
+
+    Args:
+        least: of the variance s^2.
     """
     count = len(values)
     finite = np.isfinite(values).all(axis=0)
-    variance = np.where(finite, values, 0.0).var(axis=0, ddof=1)
+    variance = np.maximum(np.where(finite, values, 0.0).var(axis=0, ddof=1), least)
     normal = np.sqrt(variance / count + variance**2 / 2 / (count - 3))
     return np.where(finite, normal, log_mean_stderr(values))
 

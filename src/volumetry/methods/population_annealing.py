@@ -132,7 +132,7 @@ def run(
             anneals.append(anneal(setting, given, seed, done, first=first))
             done, drawn = done + 1, drawn + given.walkers
             behind = lineages(system, anneals)
-            found = _estimate(system, anneals)
+            found = _estimate(system, anneals, behind)
             if guided is None:
                 known = anneals[0].beta[-1], found.log_volume
                 guided = guided_log_volumes(setting, parameters.guides, *known, seed)
@@ -174,9 +174,10 @@ def what_follows(
     return Next.LARGER if small and not grown else Next.MORE
 
 
-def _estimate(system: System, anneals: list[Anneal]) -> Populations:
+def _estimate(system: System, anneals: list[Anneal], behind: np.ndarray) -> Populations:
     tests = np.concatenate([each.test_counts for each in anneals])
-    return Populations([way(anneals)], system.grid.goal, tests, system.mean_score)
+    independent = behind.min(axis=1)
+    return Populations([way(anneals)], system.grid.goal, tests, independent, system.mean_score)
 
 
 def _judge(
