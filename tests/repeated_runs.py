@@ -30,7 +30,6 @@ PRECISE = {"ln_v_error": 0.005, "accuracy_error": 0.005}
 PA, REWL, JOINT = "population_annealing", "rewl", "joint"
 SETTINGS = {
     "default study": DEFAULT_STUDY,
-    "200 members": {PA: DEFAULT_STUDY[PA] | {"members": 200}},
     "precise": {"rewl": PRECISE, "population_annealing": PRECISE},
     # No other error than that of the populations' own spread: they are what is compared with.
     "long": {
@@ -49,9 +48,7 @@ SETTINGS = {
 }
 SUBSETS = (1, 2, 3)
 CELLS = [
-    *(("digits", 100, k, PA, "default study", s) for s in range(24) for k in SUBSETS),
     *(("digits", 100, k, PA, "long", 0) for k in SUBSETS),
-    *(("digits", 160, k, PA, "200 members", s) for s in range(24) for k in SUBSETS),
     *(("digits", 160, k, PA, "default study", s) for s in range(24) for k in SUBSETS),
     *(("mnist", n, 1, PA, "precise", s) for s in range(6) for n in (100, 300)),
     *(("digits", 160, k, PA, "long", 0) for k in SUBSETS),
