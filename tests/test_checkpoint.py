@@ -33,7 +33,7 @@ SMALL = {
     "population_annealing": {"members": 12, "guides": 4, "max_anneals": 3, "ln_v_error": 1e-6},
     "joint": {
         "members": 6,
-        "populations": 4,
+        "populations": 2,
         "guides": 4,
         "rung_sweeps": 0.5,
         "max_anneals": 2,

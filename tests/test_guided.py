@@ -32,7 +32,8 @@ def test_volumes_are_not_too_high(monkeypatch):
     monkeypatch.setattr(guided, "_MOVES", 300)
     problem = random_problem(6)
     exact = float(enumeration.run(problem, EnumerateParameters()).log_volume)
-    volumes = np.exp(np.concatenate([found(problem, seed, exact) for seed in range(20)]) - exact)
+    known = exact + 1  # so that nothing is suspicious
+    volumes = np.exp(np.concatenate([found(problem, seed, known) for seed in range(20)]) - exact)
     error = volumes.std(ddof=1) / np.sqrt(len(volumes))
     assert error < 0.08
     assert 0.7 < volumes.mean() < 1 + 3 * error
@@ -52,6 +53,12 @@ def test_an_anneal_that_misses_the_rule_is_not_converged():
     assert "populations pulled towards trained networks found" in estimate.attrs["verdict"]
     assert estimate.sizes["guide"] > AT_A_TIME
     assert estimate.sizes["population"] == 2 * Parameters().populations  # more would be in vain
+
+
+def test_what_is_suspicious_is_looked_at_more_closely():
+    solved = perceptron_with_rule(*RULE)
+    assert len(found(solved.problem, 1, solved.log_p[-1] - 2)) == 4 * Parameters().guides
+    assert len(found(solved.problem, 1, solved.log_p[-1] + 1)) == Parameters().guides
 
 
 def test_what_is_hopeless_is_given_up():

@@ -127,7 +127,7 @@ def test_bins_are_sums_over_their_test_counts():
 
 @pytest.mark.slow
 def test_threads_do_not_change_the_result():
-    problem, parameters = random_problem(6), replace(MANY, members=10, populations=4)
+    problem, parameters = random_problem(6), replace(MANY, members=10, populations=3)
     one = joint.run(problem, parameters, 2)
     assert one.identical(joint.run(problem, parameters, 2, threads=2))
 
@@ -168,6 +168,6 @@ def test_without_a_fit_there_is_nothing_to_tell():
         x_train=np.concatenate([problem.x_train[:1]] * 2),
         y_train=np.array([0, 1]),
     )
-    own = joint.run(unfit, replace(MANY, members=10, populations=4), 1)
+    own = joint.run(unfit, replace(MANY, members=10, populations=3), 1)
     assert not own.converged and "no weight setting with A = n" in own.attrs["verdict"]
     assert np.isnan(own.log_volume) and np.isnan(own.test_accuracy)

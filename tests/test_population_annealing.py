@@ -155,17 +155,17 @@ def test_perfect_histograms_give_the_density_of_states():
 
 def test_populations_are_averaged_by_volume():
     a = np.arange(2)
-    visits = np.ones((4, 1, 2))
-    visits[2:, 0] = [7, 1]
-    counts = np.array([[0, 4], [0, 4], [4, 0], [4, 0]])
+    visits = np.ones((2, 1, 2))
+    visits[1, 0] = [7, 1]
+    counts = np.array([[0, 4], [4, 0]])
     share = (visits / visits.sum(axis=2, keepdims=True)).sum(axis=1)
-    way = Way(a, np.zeros(1), np.zeros((4, 1)), np.zeros(1), share)
+    way = Way(a, np.zeros(1), np.zeros((2, 1)), np.zeros(1), share)
     found = Populations([way], a == 1, counts, mean_score=lambda shares: shares[1])
     assert found.log_p[1] == pytest.approx(np.log((1 / 2 + 1 / 8) / 2))
     assert found.score == pytest.approx(0.5 / (0.5 + 0.125))
-    variance = np.log(4) ** 2 / 3
+    variance = np.log(4) ** 2 / 2
     assert found.log_volume == pytest.approx(np.log(1 / 4) + variance / 2)
-    assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 4 + variance**2 / 2))
+    assert found.log_volume_stderr == pytest.approx(np.sqrt(variance / 2 + variance**2 / 2))
     assert found.by_shape == pytest.approx(variance / 2)
 
 
@@ -176,7 +176,7 @@ def test_a_log_normal_mean_is_neither_too_small_nor_too_sure(spread):
     found, error = log_normal_mean(values), log_normal_mean_stderr(values)
     assert abs(found.mean()) < 4 * found.std() / np.sqrt(20_000)
     covered = (np.abs(found / error) < stats.t.ppf(0.975, 3)).mean()
-    assert 0.93 < covered < 0.96
+    assert 0.91 < covered < 0.96
     if spread > 0.9:
         assert log_mean(values).mean() < -0.1
 
@@ -247,10 +247,10 @@ def test_populations_that_are_too_small_give_way_to_larger_ones():
 
 
 def test_where_a_population_found_nothing_the_mean_is_that_of_what_there_is():
-    values = np.array([[0.0, 0.0], [0.2, -np.inf], [0.1, 0.3], [0.1, 0.3]])
+    values = np.array([[0.0, 0.0], [0.2, -np.inf], [0.1, 0.3]])
     found, error = log_normal_mean(values), log_normal_mean_stderr(values)
-    assert found[0] == pytest.approx(0.1 + 0.02 / 3 / 2)
-    assert found[1] == pytest.approx(np.log((1 + 2 * np.exp(0.3)) / 4))
+    assert found[0] == pytest.approx(0.1 + 0.01 / 2)
+    assert found[1] == pytest.approx(np.log((1 + np.exp(0.3)) / 3))
     assert np.isfinite(error).all()
 
 
@@ -302,17 +302,19 @@ def test_members_that_lag_behind_the_temperature_are_not_believed():
 
 
 def test_populations_that_are_alike_by_chance_are_not_believed_to_be():
-    """Four populations of a log-normal V, s = 1.2, worth 2.5 members each: the surest are not those
-    that are too low."""
+    """Four populations of a log-normal V, s = 1.2, worth 2.5 members each: intervals cover 95 %.
+
+    Without that they cover 92 %, and those that are too low are the surest.
+    """
     rng, true = np.random.default_rng(5), 1.2**2 / 2
     goal = np.array([False, True])
     ways = np.zeros(2), np.zeros(1), np.zeros((4, 1)), np.zeros(1)
-    scores = np.zeros((2, 2000))
+    covered = np.zeros((2, 2000), bool)
     for number in range(2000):
         share = np.exp([np.full(4, -1.0), 1.2 * rng.standard_normal(4)]).T
         for known, independent in enumerate((None, np.full(4, 2.5))):
             found = Populations([Way(*ways, share)], goal, None, independent)
-            scores[known, number] = (found.log_volume - true) / found.log_volume_stderr
-    without, with_them = (np.abs(scores) < stats.t.ppf(0.975, 3)).mean(axis=1)
-    assert 0.93 < without < 0.955 < with_them < 0.985
-    assert scores[0].min() < 2 * scores[1].min()
+            error = stats.t.ppf(0.975, 3) * found.log_volume_stderr
+            covered[known, number] = abs(found.log_volume - true) < error
+    without, with_them = covered.mean(axis=1)
+    assert without < 0.935 < 0.95 < with_them < 0.985

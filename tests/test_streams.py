@@ -67,7 +67,7 @@ def test_anneals_draw_each_number_once(used, sound, monkeypatch):
         anneal = annealing.anneal
         monkeypatch.setattr(joint, "anneal", lambda *given, **more: anneal(*given[:-1], 0, **more))
     problem = random_problem(9)
-    few = {"members": 10, "populations": 4, "max_anneals": 2, "guides": 4}
+    few = {"members": 10, "populations": 3, "max_anneals": 2, "guides": 4}
     joint.run(problem, joint.Parameters(**few, tail_error=1e-6), 4)
     if sound:
         assert max(used.values()) == 1

@@ -26,7 +26,7 @@ _SMALL = {
     "gd": {"networks": 1, "max_epochs": 1, "selection": "final"},
     "guess_and_check": {"max_guesses": 1},
     "rewl": {"bulk_draws": 100, "rung_sweeps": 0.01, "min_blocks": 1, "max_blocks": 1},
-    "joint": {"members": 10, "populations": 4, "rung_sweeps": 0.01, "max_anneals": 1},
+    "joint": {"members": 10, "populations": 3, "rung_sweeps": 0.01, "max_anneals": 1},
     "enumerate": {},
 }
 

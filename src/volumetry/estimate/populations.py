@@ -115,9 +115,10 @@ class Populations:
     def log_volume_stderr(self) -> float:
         """Standard error of ``log_volume``, nats.
 
-        Of F members that are independent follows a variance, too, 1 / F (Wang, Machta & Katzgraber
-        2015, who count families). Where they are few, it is a third of the true one or so, but
-        hardly scatters: the least that is believed of populations that may be alike by chance.
+        A few populations may be alike by chance, and then both too low and too sure. Of F members
+        that are independent follows a variance, too, 1 / F (Wang, Machta & Katzgraber 2015, who
+        count families). Where they are few, it is a third of the true one or so, but hardly
+        scatters: the least that is believed. Where they are many, it may be more than the true one.
         """
         return float(log_normal_mean_stderr(self.log_volumes, self._least_variance))
 
@@ -155,14 +156,8 @@ def log_normal_mean(values: np.ndarray) -> np.ndarray:
 
 
 def log_normal_mean_stderr(values: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Standard error of ``log_normal_mean``: sqrt(s^2 / P + s^4 / 2(P - 3)), for four and more.
-
-    m and s^2 are independent, and the variance of s^2 / 2 is sigma^4 / 2(P - 1). But a few
-    populations that are alike by chance are both too low and too sure: so of the two factors
-    sigma^2, one is what s^2 lets expect, (P - 1) s^2 / (P - 3), the mean of its posterior
-    distribution with the prior 1 / sigma^2. Student's t of it covers as it should where s^2 / 2 is
-    below one nat or so (``tests/test_population_annealing.py``). Where a value is not finite, it
-    is that of ``log_mean``.
+    """Standard error of ``log_normal_mean``: sqrt(s^2 / P + s^4 / 2(P - 1)), m and s^2 being
+    independent of each other; that of ``log_mean`` where a value is not finite.
 
     Args:
         least: of the variance s^2.
@@ -170,7 +165,7 @@ def log_normal_mean_stderr(values: np.ndarray, least: float = 0.0) -> np.ndarray
     count = len(values)
     finite = np.isfinite(values).all(axis=0)
     variance = np.maximum(np.where(finite, values, 0.0).var(axis=0, ddof=1), least)
-    normal = np.sqrt(variance / count + variance**2 / 2 / (count - 3))
+    normal = np.sqrt(variance / count + variance**2 / 2 / (count - 1))
     return np.where(finite, normal, log_mean_stderr(values))
 
 

@@ -62,7 +62,7 @@ class AnnealParameters:
         about="Members (replicas) of a population.",
     )
     populations: int = parameter(
-        4, minimum=4, maximum=1000, unit="populations", about="Populations annealed side by side."
+        4, minimum=3, maximum=1000, unit="populations", about="Populations annealed side by side."
     )
     overlap: float = parameter(
         0.7,

@@ -34,6 +34,9 @@ AT_A_TIME = 3
 _HOPELESS = 10.0
 """Nats: populations that find so much less on average will not find more than the anneal."""
 
+_SUSPICIOUS, _SURER = 0.3, 4
+"""Nats: where populations find so much more, up to so many times as many tell if that is so."""
+
 _MEMBERS = 12
 """Of a population; those of all at a time are fewer than ``annealing.FIRST_MEMBER``."""
 
@@ -63,8 +66,8 @@ def guided_log_volumes(
 
     None for systems that are not trained here.
 
-    Fewer than wanted if what they find does not come near to what the anneal found. Their members
-    are numbered from 0.
+    Fewer than wanted if what they find does not come near to what the anneal found; more while it
+    is suspiciously above that. Their members are numbered from 0.
 
     Args:
         guides: trained networks wanted, each with a population of its own.
@@ -76,14 +79,18 @@ def guided_log_volumes(
     if not isinstance(setting.chains.system, Classification):
         return found
     progress = Progress(f"{setting.name}, pulled to trained networks", "guides")
-    while len(found) < guides:
-        numbers = range(len(found), min(len(found) + AT_A_TIME, guides))
+    most = guides
+    while len(found) < most:
+        numbers = range(len(found), min(len(found) + AT_A_TIME, most))
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(len(found), step)))
         near = np.array([_guide(setting, seed, number, rng) for number in numbers])
-        more, step = _pulled_log_volumes(setting, near, top, step, rng)
-        found = np.append(found, more)
-        progress.update(len(found), guides)
-        if log_mean(found) < log_volume - _HOPELESS:
+        own, step = _pulled_log_volumes(setting, near, top, step, rng)
+        found = np.append(found, own)
+        more = log_mean(found) - log_volume
+        if len(found) >= guides:
+            most = _SURER * guides if _SUSPICIOUS < more < np.inf else guides
+        progress.update(len(found), most)
+        if more < -_HOPELESS:
             break
     return found
 
