@@ -86,11 +86,12 @@ def guided_log_volumes(
         near = np.array([_guide(setting, seed, number, rng) for number in numbers])
         own, step = _pulled_log_volumes(setting, near, top, step, rng)
         found = np.append(found, own)
-        more = log_mean(found) - log_volume
+        mean = log_mean(found)
         if len(found) >= guides:
-            most = _SURER * guides if _SUSPICIOUS < more < np.inf else guides
+            more = np.isfinite(log_volume) and mean > log_volume + _SUSPICIOUS
+            most = _SURER * guides if more else guides
         progress.update(len(found), most)
-        if more < -_HOPELESS:
+        if mean < log_volume - _HOPELESS:
             break
     return found
 
