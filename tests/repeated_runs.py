@@ -67,7 +67,7 @@ TAIL = ["tail_log_volume", "tail_log_volume_stderr"]  # of GD's networks, means
 COLUMNS = (*CELL, *MEASURED, *TAIL, "converged", "core_seconds", "verdict")
 
 
-def pose(dataset: str, n: int, subset: int, data_dir: str | None, tests: int = 2000) -> Problem:
+def pose(dataset: str, n: int, subset: int, data_dir: str | None, tests: int) -> Problem:
     """``simple_cnn`` on a training set of a dataset, with so many test examples at most."""
     loaded = datasets.load({"source": dataset}, data_dir)
     rng = np.random.default_rng(subset)
@@ -88,10 +88,9 @@ def pose(dataset: str, n: int, subset: int, data_dir: str | None, tests: int = 2
 def measure(cell: tuple, data_dir: str | None, checkpoint: Checkpoint) -> dict:
     """One row."""
     dataset, n, subset, sampler, settings, seed = cell
-    few = (
-        {"tests": 500} if sampler == JOINT and dataset == "mnist" else {}
-    )  # all moves look at them
-    problem = pose(dataset, n, subset, data_dir, **few)
+    # Every move of joint looks at the test examples.
+    tests = 500 if (dataset, sampler) == ("mnist", JOINT) else 2000
+    problem = pose(dataset, n, subset, data_dir, tests)
 
     def run(name: str, **more):
         parameters, of_sampler = METHODS[name].load()
@@ -112,10 +111,12 @@ def measure(cell: tuple, data_dir: str | None, checkpoint: Checkpoint) -> dict:
 
 def add(cell: tuple, file: Path, data_dir: str | None) -> None:
     """One row more, unless another process is at it."""
-    name, module = "-".join(map(str, cell)).replace(" ", "_"), METHODS[cell[3]].load()[1].__module__
+    *_, sampler, settings, _ = cell
+    name, (_, of_sampler) = "-".join(map(str, cell)).replace(" ", "_"), METHODS[sampler].load()
     place = file.with_suffix(".checkpoints") / name
+    key = digest(cell, SETTINGS[settings], code_digest(of_sampler.__module__))
     try:
-        with Checkpoint(place, digest(cell, SETTINGS[cell[4]], code_digest(module))) as checkpoint:
+        with Checkpoint(place, key) as checkpoint:
             row = measure(cell, data_dir, checkpoint)
             with file.open("a", encoding="utf-8", newline="") as lines:
                 csv.DictWriter(lines, COLUMNS, lineterminator="\n").writerow(row)

@@ -290,13 +290,13 @@ def test_a_lag_is_told_from_what_populations_have_by_chance():
 def test_members_that_lag_behind_the_temperature_are_not_believed():
     """With half a sweep at each temperature, relaxing goes on adding to ln Z."""
     solved = perceptron_of_blocks(60, 10, 10)
-    common = {"members": 50, "max_anneals": 1, "guides": 1}
+    common = {"members": 50, "populations": 16, "max_anneals": 1, "guides": 1}
     short, long = (
-        annealing.run(solved.problem, Parameters(**common, rung_sweeps=sweeps, populations=many), 1)
-        for sweeps, many in ((0.5, 40), (1.0, 16))  # so many, that less than its error matters
+        annealing.run(solved.problem, Parameters(**common, rung_sweeps=sweeps), 1)
+        for sweeps in (0.5, 1.0)
     )
     assert "members lag behind the temperature: relaxing adds 0." in short.attrs["verdict"]
-    assert float(short.lag.mean()) > 0.3 > abs(float(long.lag.mean()))
+    assert float(short.lag.mean()) > 0.4 and abs(float(long.lag.mean())) < 0.4
     assert long.attrs["verdict"] == "converged"
     assert abs(normal_score(long, "log_volume", solved.log_p[-1])) < 3
 

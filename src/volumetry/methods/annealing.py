@@ -84,7 +84,8 @@ class AnnealParameters:
         maximum=1000,
         unit="networks",
         about="Most trained networks near which populations look for volume that the anneal passes "
-        "by; many small populations miss less than a few.",
+        "by, or four times as many while they find more than it did; many small populations miss "
+        "less than a few.",
     )
     max_anneals: int = parameter(
         16,
