@@ -43,7 +43,7 @@ SETTINGS = {
     },
     "tails": {
         "gd": {"learning_rate": 1e-3, "networks": 3, "selection": "final"},
-        "joint": {"members": 50, "rung_sweeps": 1, "max_anneals": 4},
+        "joint": {"rung_sweeps": 1, "max_anneals": 6, "tail_error": 1.0},
     },
 }
 SUBSETS = (1, 2, 3)

@@ -15,6 +15,7 @@ from volumetry.estimate.criteria import (
     NOTHING_MISSED,
     SPREAD,
     VOLUME_ERROR,
+    missed,
 )
 from volumetry.estimate.populations import (
     Populations,
@@ -30,8 +31,9 @@ from volumetry.estimate.populations import (
 )
 from volumetry.methods import enumeration
 from volumetry.methods import population_annealing as annealing
+from volumetry.methods.effort import Effort, Next
 from volumetry.methods.enumeration import Parameters as EnumerateParameters
-from volumetry.methods.population_annealing import Next, Parameters, what_follows
+from volumetry.methods.population_annealing import Parameters
 from volumetry.methods.resampling import longest_step, resample
 
 QUICK = Parameters(members=40, rung_sweeps=1.0, max_anneals=2, guides=1)
@@ -133,6 +135,8 @@ def test_a_step_leaves_the_effective_share_that_is_wanted():
     left = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / 200
     assert left.mean() == pytest.approx(0.6, abs=1e-6)
     assert longest_step(np.full((3, 9), 4), 0.6) == 1.0  # all alike: as far as may be
+    apart = at + 5000 * np.arange(len(at))[:, None]  # populations that have nothing in common
+    assert longest_step(apart, 0.6) == pytest.approx(step)
 
 
 def test_perfect_histograms_give_the_density_of_states():
@@ -185,18 +189,17 @@ def stopped(spread, wanted, rng):
     """A run of four populations at a time whose ln V, of mean volume 1, are normal and, with 100
     members, scatter so much: error of ln V over its standard error, degrees of freedom, and whether
     it converged."""
-    own, done, doublings = np.empty(0), 0, 0
+    own, effort = np.empty(0), Effort(Parameters())
     while True:
-        now = spread / 2 ** (doublings / 2)
-        own, done = np.append(own, rng.normal(-(now**2) / 2, now, 4)), done + 1
+        now = spread * np.sqrt(100 / effort.each.members)
+        own, effort = np.append(own, rng.normal(-(now**2) / 2, now, 4)), effort.one_more()
         error = log_normal_mean_stderr(own)
         criteria = VOLUME_ERROR.judge(error, wanted), SPREAD.judge(own.var(ddof=1) / 2)
-        missed = {criterion.name for criterion in criteria if not criterion.met}
-        follows = what_follows(missed, Parameters(), done, len(own) // 4, doublings)
+        follows = effort.follows(missed(criteria))
         if follows is Next.END:
-            return log_normal_mean(own) / error, len(own) - 1, not missed
+            return log_normal_mean(own) / error, len(own) - 1, not missed(criteria)
         if follows is Next.LARGER:
-            own, doublings = np.empty(0), doublings + 1
+            own, effort = np.empty(0), effort.larger()
 
 
 @pytest.mark.parametrize("wanted", [0.7, 2.5])
@@ -212,7 +215,7 @@ def test_runs_that_stop_when_they_seem_to_be_done_cover_what_they_should(spread,
 
 def test_what_follows_an_anneal():
     parameters = Parameters(doublings=1, max_anneals=4)
-    for missed, done, alike, doublings, expected in [
+    for names, done, alike, doublings, expected in [
         ((), 1, 1, 0, Next.END),
         ((VOLUME_ERROR.name,), 1, 1, 0, Next.MORE),
         ((VOLUME_ERROR.name,), 4, 4, 0, Next.END),
@@ -229,7 +232,7 @@ def test_what_follows_an_anneal():
         ((NOTHING_MISSED.name, SPREAD.name), 1, 1, 0, Next.LARGER),
         ((NOTHING_MISSED.name, SPREAD.name), 2, 1, 1, Next.END),
     ]:
-        assert what_follows(missed, parameters, done, alike, doublings) is expected
+        assert Effort(parameters, done, alike, doublings).follows(names) is expected
 
 
 def test_populations_that_are_too_small_give_way_to_larger_ones():

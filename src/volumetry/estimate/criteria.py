@@ -147,8 +147,8 @@ LOSS_REACHED = Rule(
     at_least=True,
 )
 SPREAD = Rule(
-    "half the variance of ln V between populations: by how much ln of the mean V is above the mean "
-    "ln V, if that is normal (`population_annealing`)",
+    "half the variance between populations of ln V, or of ln Z at the end of a way (`joint`): by "
+    "how much ln of the mean V is above the mean ln V, if that is normal",
     "populations differ so much that {value:.2g} nats of ln V hang on the shape of their "
     "distribution, more than {limit:.2g}: raise members or rung_sweeps",
     # Far above what sensible parameters have: to refuse what is often met would leave those runs
@@ -223,7 +223,7 @@ LINEAGES = Rule(
     at_least=True,
 )
 LINEAGES_OF_ONE = Rule(
-    "independent lineages of each layer's weights in a population, mean (`population_annealing`)",
+    "independent lineages of each layer's weights in a population, mean",
     "the weights of {layer} have {value:.1f} independent lineages only in a population, fewer than "
     "{limit}: raise members",
     # With fewer, most populations are of one kind, and differ by more than some of them can tell.
@@ -272,6 +272,11 @@ RULES = (
 def complaints(criteria: Iterable[Criterion]) -> list[str]:
     """What is to be said of those that are not met."""
     return [criterion.complaint for criterion in criteria if not criterion.met]
+
+
+def missed(criteria: Iterable[Criterion]) -> set[str]:
+    """Names of those that are not met."""
+    return {criterion.name for criterion in criteria if not criterion.met}
 
 
 def verdict(criteria: Iterable[Criterion]) -> str:

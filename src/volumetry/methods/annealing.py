@@ -94,6 +94,14 @@ class AnnealParameters:
         stops=True,
         about="Most times that so many populations are annealed.",
     )
+    doublings: int = parameter(
+        3,
+        minimum=0,
+        maximum=10,
+        unit="times",
+        about="Most times that populations give way to others of twice as many members: where they "
+        "differ too much, or few lineages are behind a layer's weights.",
+    )
     accuracy_error: float = wanted_accuracy_error()
 
     @property

@@ -43,7 +43,7 @@ def chain_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> i
 def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
     """Of populations, as large as they may grow, their weights packed, and of a walker for each
     thread."""
-    members = parameters["populations"] * parameters["members"] * 2 ** parameters["doublings"]
+    members = _most_members(parameters)
     counted = 8 * (n + n_test)
     code = 4 * network.space.code_bytes
     tested = _THREADS * test_bytes(network, n_test)
@@ -52,11 +52,15 @@ def population_bytes(network: Network, n: int, n_test: int, parameters: Mapping)
 
 def tilted_population_bytes(network: Network, n: int, n_test: int, parameters: Mapping) -> int:
     """Of populations that are counted over A and bins of the test score, one way after another."""
-    members = parameters["populations"] * parameters["members"]
+    members = _most_members(parameters)
     levels = (n + 1) * min(parameters["bins"], n_test + 1)
     counted = 8 * levels * parameters["populations"] * (2 * MOST_WAYS * parameters["max_anneals"])
     walkers = 16 * walker_bytes(network, n, n_test)
     return _NUMBA + members * 4 * network.space.code_bytes + counted + walkers
+
+
+def _most_members(parameters: Mapping) -> int:
+    return parameters["populations"] * parameters["members"] * 2 ** parameters["doublings"]
 
 
 def most_windows(network: Network, span: int, window_cost: float) -> int:

@@ -28,15 +28,18 @@ from volumetry.estimate.criteria import (
     ACCURACY_ERROR,
     GOAL_FOUND,
     LINEAGES,
+    LINEAGES_OF_ONE,
     NETWORKS_REACHED,
     NO_LAG,
     NOTHING_MISSED,
     NOTHING_MISSED_BY_PLAIN,
+    SPREAD,
     TAIL_BIAS,
     TAIL_ERROR,
     WAYS_AGREE,
     Criterion,
     complaints,
+    missed,
     verdict,
 )
 from volumetry.estimate.populations import Populations, lag_p_value, log_mean, log_mean_stderr
@@ -44,6 +47,7 @@ from volumetry.estimate.reweighting import jackknife_stderr
 from volumetry.methods.annealing import Anneal, AnnealParameters, anneal, lags, lineages, way
 from volumetry.methods.costs import MOST_WAYS
 from volumetry.methods.descent.adam import descend
+from volumetry.methods.effort import Effort, Next
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.result import common_result
 from volumetry.methods.setting import Setting
@@ -123,22 +127,25 @@ def run(
             "joint", system, parameters, 1, seed, pool, device=device, checkpoint=checkpoint
         )
         best = max(networks.hits.max(initial=0), _best_of_own(problem, seed))
-        ways = _first_anneals(setting, parameters, seed, view, best)
-        plain = Populations([way(ways[0])], system.grid.goal)
-        known = ways[0][0].beta[-1], plain.log_volume
-        guided = guided_log_volumes(setting, parameters.guides, *known, seed)
+        ways: list[list[Anneal]] = []
+        guided, effort = None, Effort(parameters)
         while True:
+            ways = _one_more(setting, effort, seed, view, best, ways)
+            effort = effort.one_more(len(ways))
             found = Populations([way(each) for each in ways], system.grid.goal)
+            if guided is None:
+                plain = Populations([way(ways[0])], system.grid.goal)
+                known = ways[0][0].beta[-1], plain.log_volume
+                guided = guided_log_volumes(setting, parameters.guides, *known, seed)
             criteria = _judge(parameters, view, ways, found, guided)
             said = complaints(criteria)
-            done = len(ways[0])
-            progress.update(done, parameters.max_anneals, said[0] if said else "converged")
-            if not said or done == parameters.max_anneals:
+            progress.update(effort.done, parameters.max_anneals, said[0] if said else "converged")
+            follows = effort.follows(missed(criteria))
+            if follows is Next.END:
                 break
-            for tilt, each in enumerate(ways):
-                number = done * len(_TILTS) + tilt
-                each.append(anneal(setting, parameters, seed, number, first=each[0]))
-    return _result(view, setting.chains.moves, ways, found, guided, criteria)
+            if follows is Next.LARGER:
+                ways, effort = [], effort.larger()
+    return _result(view, setting.chains.moves, effort.drawn, ways, found, guided, criteria)
 
 
 class _Networks(NamedTuple):
@@ -203,14 +210,25 @@ def _best_of_own(problem: Problem, seed: int) -> int:
     )
 
 
-def _first_anneals(
-    setting: Setting, parameters: Parameters, seed: int, view: _View, best: int
+def _one_more(
+    setting: Setting,
+    effort: Effort,
+    seed: int,
+    view: _View,
+    best: int,
+    ways: list[list[Anneal]],
 ) -> list[list[Anneal]]:
-    """The first anneal of every way, until one has ``best`` correct test examples on average."""
-    ways: list[list[Anneal]] = []
-    for tilt, share in enumerate(_TILTS):
-        done = anneal(setting, parameters, seed, tilt, along=view.along(share))
-        ways.append([done])
+    """Ways with one more anneal each; if there are none, as many as it takes until one has ``best``
+    correct test examples on average."""
+    numbers = range(effort.done * len(_TILTS), (effort.done + 1) * len(_TILTS))
+    if ways:
+        return [
+            [*each, anneal(setting, effort.each, seed, number, first=each[0])]
+            for number, each in zip(numbers, ways)
+        ]
+    for number, tilt in zip(numbers, _TILTS):
+        done = anneal(setting, effort.each, seed, number, along=view.along(tilt))
+        ways = [*ways, [done]]
         ended = view.top(done.visits).sum(axis=0)
         reached = ended.any() and ended @ view.centre / ended.sum() >= best
         if len(ways) >= _LEAST_TILTS and reached:
@@ -281,11 +299,12 @@ def _judge(
     plain, tilted = alone[0], alone[1:]
     wanted = parameters.tail_error
     known = plain.log_volume, plain.log_volume_stderr
-    missed = [excess(each.log_volumes, *known, wanted) for each in tilted]
-    more = tilted[int(np.argmax(missed))].log_volume - plain.log_volume
+    excesses = [excess(each.log_volumes, *known, wanted) for each in tilted]
+    more = tilted[int(np.argmax(excesses))].log_volume - plain.log_volume
     behind = np.array([lineages(system, each).sum(axis=0) for each in ways])
-    least, layer = np.unravel_index(behind.argmin(), behind.shape)
-    bias = max(each.log_z[:, -1].var(ddof=1) / 2 / len(each.log_z) for each in found.ways)
+    layer = behind.argmin() % behind.shape[1]
+    of_slowest, name, populations = behind.min(), system.segments[layer].name, len(found.each)
+    spread = max(each.log_z[:, -1].var(ddof=1) / 2 for each in found.ways)
     late_by = [lags(each) for each in ways]
     late = [
         lag_p_value(lag, each.log_z[:, -1].std(ddof=1) / np.sqrt(len(lag)))
@@ -299,11 +318,13 @@ def _judge(
         NOTHING_MISSED.judge(
             excess(guided, *known, wanted), more=log_mean(guided) - plain.log_volume
         ),
-        NOTHING_MISSED_BY_PLAIN.judge(max(missed), more=more),
+        NOTHING_MISSED_BY_PLAIN.judge(max(excesses), more=more),
         ACCURACY_ERROR.judge(_stderr(found, view.accuracy), parameters.accuracy_error),
-        TAIL_BIAS.judge(bias, wanted),
+        SPREAD.judge(spread),
+        TAIL_BIAS.judge(spread / populations, wanted),
         NO_LAG.judge(late[latest], lag=late_by[latest].mean()),
-        LINEAGES.judge(behind[least, layer], layer=system.segments[layer].name),
+        LINEAGES.judge(of_slowest, layer=name),
+        LINEAGES_OF_ONE.judge(of_slowest / populations, layer=name),
         NETWORKS_REACHED.judge(int((~reached).sum())),
     ]
     if reached.any():
@@ -318,6 +339,7 @@ def _judge(
 def _result(
     view: _View,
     moves: int,
+    drawn: int,
     ways: list[list[Anneal]],
     found: Populations,
     guided: np.ndarray,
@@ -347,7 +369,7 @@ def _result(
         converged=all(criterion.met for criterion in criteria),
         verdict=verdict(criteria),
         moves=moves,
-        guesses=sum(own.family.size for each in ways for own in each),
+        guesses=drawn,
     )
     both = "A", "accuracy_bin"
     log_g = log_p + system.space.log_total

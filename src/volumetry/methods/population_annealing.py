@@ -7,10 +7,8 @@ pulled towards trained networks (``methods.guided``): if they find more volume, 
 most of it by.
 """
 
-from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -29,6 +27,7 @@ from volumetry.estimate.criteria import (
     VOLUME_ERROR,
     Criterion,
     complaints,
+    missed,
     verdict,
 )
 from volumetry.estimate.populations import (
@@ -47,26 +46,17 @@ from volumetry.methods.annealing import (
     lineages,
     way,
 )
+from volumetry.methods.effort import Effort, Next
 from volumetry.methods.guided import described_guided, excess, guided_log_volumes
 from volumetry.methods.precision import nats_wanted, wanted_ln_v_error
 from volumetry.methods.result import common_result, scored
 from volumetry.methods.setting import Setting
-from volumetry.parameters import parameter
 from volumetry.runtime.checkpoint import Checkpoint
 from volumetry.runtime.netcdf import described as over
 from volumetry.runtime.progress import Progress
 from volumetry.systems.classification import Problem
 from volumetry.systems.sensing import SensingProblem
 from volumetry.systems.system import System
-
-ANNEALS_IN_VAIN = 2
-"""After so many, what anneals did not find they will not find, nor will they differ less."""
-
-_LASTING = {rule.name for rule in (GOAL_FOUND, LOSS_REACHED, NOTHING_MISSED, NO_LAG)}
-"""Criteria that more anneals do not help."""
-
-_SMALL = {rule.name for rule in (SPREAD, LINEAGES_OF_ONE)}
-"""Criteria that larger populations help, and not more of them."""
 
 _MOST_STATES = 64
 
@@ -79,14 +69,6 @@ class Parameters(AnnealParameters):
     """
 
     ln_v_error: float = wanted_ln_v_error()
-    doublings: int = parameter(
-        3,
-        minimum=0,
-        maximum=10,
-        unit="times",
-        about="Most times that populations give way to others of twice as many members: where ln V "
-        "differs too much between them, or few lineages are behind a layer's weights.",
-    )
 
 
 def run(
@@ -113,7 +95,7 @@ def run(
     """
     system = problem.system
     anneals: list[Anneal] = []
-    guided, done, drawn, doublings = None, 0, 0, 0
+    guided, effort = None, Effort(parameters)
     progress = Progress("population_annealing", "anneals")
     with ThreadPoolExecutor(threads) as pool:
         setting = Setting.open(
@@ -127,10 +109,9 @@ def run(
             checkpoint=checkpoint,
         )
         while True:
-            given = replace(parameters, members=parameters.members * 2**doublings)
             first = anneals[0] if anneals else None
-            anneals.append(anneal(setting, given, seed, done, first=first))
-            done, drawn = done + 1, drawn + given.walkers
+            anneals.append(anneal(setting, effort.each, seed, effort.done, first=first))
+            effort = effort.one_more()
             behind = lineages(system, anneals)
             found = _estimate(system, anneals, behind)
             if guided is None:
@@ -138,40 +119,15 @@ def run(
                 guided = guided_log_volumes(setting, parameters.guides, *known, seed)
             criteria = _judge(parameters, system, anneals, behind, found, guided)
             said = complaints(criteria)
-            progress.update(done, parameters.max_anneals, said[0] if said else "converged")
-            missed = {criterion.name for criterion in criteria if not criterion.met}
-            follows = what_follows(missed, parameters, done, len(anneals), doublings)
+            progress.update(effort.done, parameters.max_anneals, said[0] if said else "converged")
+            follows = effort.follows(missed(criteria))
             if follows is Next.END:
                 break
             if follows is Next.LARGER:
-                anneals, doublings = [], doublings + 1
-    return _result(system, setting.chains.moves, drawn, anneals, behind, found, guided, criteria)
-
-
-class Next(Enum):
-    """What follows an anneal: nothing, another with as many members, or one with twice as many
-    that takes the place of all."""
-
-    END, MORE, LARGER = range(3)
-
-
-def what_follows(
-    missed: Collection[str], parameters: Parameters, done: int, alike: int, doublings: int
-) -> Next:
-    """What follows.
-
-    Args:
-        missed: names of the criteria that are not met.
-        done: anneals so far.
-        alike: those of them that count, all with as many members.
-        doublings: of the members, so far.
-    """
-    small, grown = _SMALL.intersection(missed), doublings == parameters.doublings
-    lost = _LASTING.intersection(missed) and done >= ANNEALS_IN_VAIN
-    too_small = small and grown and alike >= ANNEALS_IN_VAIN
-    if not missed or lost or too_small or done == parameters.max_anneals:
-        return Next.END
-    return Next.LARGER if small and not grown else Next.MORE
+                anneals, effort = [], effort.larger()
+    return _result(
+        system, setting.chains.moves, effort.drawn, anneals, behind, found, guided, criteria
+    )
 
 
 def _estimate(system: System, anneals: list[Anneal], behind: np.ndarray) -> Populations:

@@ -15,7 +15,7 @@ def longest_step(values: np.ndarray, overlap: float) -> float:
     """
 
     def left(step):
-        weight = np.exp(step * (values - values.max()))
+        weight = np.exp(step * (values - values.max(axis=1, keepdims=True)))
         return (weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1) / values.shape[1]).mean()
 
     low, high = 0.0, 1.0
