@@ -27,10 +27,13 @@ DEFAULT_STUDY = yaml.safe_load(
     (Path(__file__).parents[1] / "config" / "config.yaml").read_text(encoding="utf-8")
 )["samplers"]
 PRECISE = {"ln_v_error": 0.005, "accuracy_error": 0.005}
+TRAINED = {"learning_rate": 1e-3, "networks": 3, "selection": "final"}
+TAILS = {"rung_sweeps": 1, "max_anneals": 6, "tail_error": 1.0}
 PA, REWL, JOINT = "population_annealing", "rewl", "joint"
 SETTINGS = {
     "default study": DEFAULT_STUDY,
     "precise": {"rewl": PRECISE, "population_annealing": PRECISE},
+    "precise, 50 members": {"population_annealing": PRECISE | {"members": 50, "guides": 4}},
     # No other error than that of the populations' own spread: they are what is compared with.
     "long": {
         "rewl": {"ln_v_error": 1e-4, "max_blocks": 1200},
@@ -41,19 +44,19 @@ SETTINGS = {
             "max_anneals": 4,
         },
     },
-    "tails": {
-        "gd": {"learning_rate": 1e-3, "networks": 3, "selection": "final"},
-        "joint": {"rung_sweeps": 1, "max_anneals": 6, "tail_error": 1.0},
-    },
+    "tails": {"gd": TRAINED, "joint": TAILS},
+    "tails, half a sweep": {"gd": TRAINED, "joint": TAILS | {"rung_sweeps": 0.5}},
 }
 SUBSETS = (1, 2, 3)
 CELLS = [
     *(("digits", 100, k, PA, "long", 0) for k in SUBSETS),
     *(("digits", 160, k, PA, "default study", s) for s in range(24) for k in SUBSETS),
-    *(("mnist", n, 1, PA, "precise", s) for s in range(6) for n in (100, 300)),
+    *(("mnist", 100, 1, PA, "precise", s) for s in range(6)),
+    *(("mnist", 300, 1, PA, "precise, 50 members", s) for s in range(6)),
     *(("digits", 160, k, PA, "long", 0) for k in SUBSETS),
     *(("digits", n, 1, JOINT, "tails", 0) for n in (10, 40, 160)),
-    *(("mnist", n, 1, JOINT, "tails", 0) for n in (30, 100, 300)),
+    *(("mnist", n, 1, JOINT, "tails, half a sweep", 0) for n in (30, 100)),
+    ("mnist", 300, 1, JOINT, "tails", 0),
     *(("mnist", 100, 1, REWL, "precise", s) for s in range(6)),
     *(("digits", 160, k, REWL, "default study", s) for s in range(24) for k in SUBSETS),
     *(("mnist", 300, 1, REWL, "precise", s) for s in range(6)),
