@@ -147,7 +147,7 @@ def z_of_many_seeds(sampler):
     return z
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_mean_is_off_and_no_error_too_small(sampler, table):
     z = table[sampler]
@@ -155,7 +155,7 @@ def test_no_mean_is_off_and_no_error_too_small(sampler, table):
     assert (z**2).mean() < 1.25
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_are_those_of_many_seeds(table):
     """Over the whole table: chi-squared of z, and how often intervals cover."""
     z = np.array(list(table.values()))

@@ -131,7 +131,7 @@ WALKERS = rewl.Parameters(ln_v_error=0.01, accuracy_error=0.05)
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(2), pytest.param(range(20), marks=pytest.mark.slow)], ids=["two", "twenty"]
+    "seeds", [range(2), pytest.param(range(20), marks=pytest.mark.long)], ids=["two", "twenty"]
 )
 @pytest.mark.parametrize("name", CLOSED)
 def test_closed_forms_are_met(name, seeds):
