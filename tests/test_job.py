@@ -16,6 +16,7 @@ from volumetry.methods.result import common_result
 from volumetry.parameters import parameter
 from volumetry.runtime import netcdf
 from volumetry.study.job import Task, load_problem, run_job
+from volumetry.study.registry import METHODS
 
 SPEC = {"source": "digits", "classes": [0, 7], "n_test": 30}
 
@@ -152,3 +153,9 @@ def test_a_sampler_that_knows_devices_is_given_one(files, monkeypatch, devices):
     expected = devices[-1]
     assert (result.attrs["verdict"], result.attrs["device"]) == (expected, expected)
     assert ("torch" in json.loads(result.attrs["versions"])) == (expected == "cuda")
+
+
+def test_chains_of_real_weights_never_ask_for_a_gpu():
+    for name, device in (("rewl", ("cpu",)), ("gd", ("cpu", "cuda"))):
+        assert METHODS[name].devices_for({"layers": [], "weights": "gaussian"}) == device
+        assert METHODS[name].devices_for({"layers": []}) == ("cpu", "cuda")

@@ -67,6 +67,12 @@ def samplers_of(wildcards):
     return [wildcards.sampler] if "sampler" in wildcards.keys() else TRAINED_HERE
 
 
+def devices_of(sampler, wildcards):
+    """Those that a sampler can compute on at a point of the grid."""
+    architecture = config["architectures"][wildcards.architecture]
+    return METHODS[sampler].devices_for(architecture)
+
+
 def sources_of(wildcards):
     """Results that a job starts from: of other samplers at the same point of the grid."""
     needed = (
@@ -94,7 +100,7 @@ def runs_of(wildcards):
                 "task": {
                     "module": METHODS[sampler].module,
                     "parameters_class": METHODS[sampler].parameters,
-                    "devices": METHODS[sampler].devices,
+                    "devices": devices_of(sampler, wildcards),
                     "packages": packages_of(sampler),
                     "parameters": config["samplers"][sampler],
                     "seed": job_seed(config["seed"], "run", cell),
@@ -109,7 +115,7 @@ def gpus(wildcards):
     devices = {
         device
         for sampler in samplers_of(wildcards)
-        for device in METHODS[sampler].devices
+        for device in devices_of(sampler, wildcards)
     }
     return int(config["device"] == "cuda" and "cuda" in devices)
 

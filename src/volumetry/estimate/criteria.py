@@ -134,7 +134,7 @@ SAMPLERS_AGREE = Rule(
     at_least=True,
 )
 GOAL_FOUND = Rule(
-    "weights with A = n (`rewl`)",
+    "weights with A = n",
     "no weight setting with A = n = {limit:.0f} was found, the highest A met is {value:.0f}",
     "found",
     at_least=True,

@@ -11,6 +11,7 @@ from importlib import import_module
 from volumetry.errors import ConfigError
 from volumetry.methods import costs
 from volumetry.networks.architecture import Network
+from volumetry.networks.fit import BINARY, weights_of
 from volumetry.study.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, VERMILION
 
 TRAINED, GUESSED, SAMPLED, EXACT = "trained", "guessed", "sampled", "exact"
@@ -58,6 +59,11 @@ class Method:
     def __post_init__(self):
         if self.kind == TRAINED and self.starts_from:
             raise ValueError(f"{self.name}: trained samplers share a job, and start from no other")
+
+    def devices_for(self, architecture: Mapping) -> tuple[str, ...]:
+        """Those it can compute on for networks of an architecture: real weights move on the CPU."""
+        moves_real = self.kind == SAMPLED and weights_of(architecture) != BINARY
+        return ("cpu",) if moves_real else self.devices
 
     def load(self) -> tuple[type, Callable]:
         """Import it: its dataclass of parameters, and its ``run``."""
