@@ -78,6 +78,8 @@ def test_what_the_epochs_after_the_fit_add(tmp_path):
     after = study["advantage_after_fit"].sel(n=10, sampler="gd").squeeze(drop=True)
     np.testing.assert_allclose(after, [0.15, 0.25, 0.3])
     np.testing.assert_array_equal(after["epochs_after_fit"], [0, 1, 3])
+    known = study["accuracy_after_fit_df"].sel(n=10, sampler="gd").squeeze(drop=True)
+    np.testing.assert_array_equal(known, [1, 1, 0])  # of networks that were still trained
 
 
 def test_networks_are_ranked_among_the_interpolators(tmp_path):

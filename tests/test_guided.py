@@ -114,6 +114,11 @@ def test_excess(log_volumes, stderr, errors):
     assert excess(np.array(log_volumes), -12.0, stderr, 0.1) == pytest.approx(errors)
 
 
+def test_whatever_is_found_where_an_anneal_found_nothing_was_missed():
+    assert excess(np.array([-10.0, -np.inf]), -np.inf, np.nan, 0.1) == np.inf
+    assert excess(np.array([-np.inf]), -np.inf, np.nan, 0.1) == 0
+
+
 def test_one_population_among_many_that_found_nothing_counts_by_the_inequality():
     """Nothing is known of its error, but Pr[X >= c V] <= 1 / c."""
     alone = np.array([np.log(4) + np.log(1000) - 12, -np.inf, -np.inf, -np.inf])

@@ -12,6 +12,7 @@ from volumetry.estimate.criteria import (
     GOAL_FOUND,
     LINEAGES,
     LINEAGES_OF_ONE,
+    NO_LAG,
     NOTHING_MISSED,
     SPREAD,
     VOLUME_ERROR,
@@ -230,6 +231,8 @@ def test_what_follows_an_anneal():
         ((GOAL_FOUND.name,), 1, 1, 0, Next.MORE),
         ((GOAL_FOUND.name,), 2, 2, 0, Next.END),
         ((NOTHING_MISSED.name, SPREAD.name), 1, 1, 0, Next.LARGER),
+        ((NOTHING_MISSED.name, SPREAD.name), 2, 1, 0, Next.LARGER),
+        ((NO_LAG.name, SPREAD.name), 2, 1, 0, Next.END),
         ((NOTHING_MISSED.name, SPREAD.name), 2, 1, 1, Next.END),
     ]:
         assert Effort(parameters, done, alike, doublings).follows(names) is expected
@@ -270,8 +273,16 @@ def test_families_and_lineages_count_what_is_independent():
     rng = np.random.default_rng(0)
     ones = np.ones((4, 4000))
     kernels = rng.choice([-1.0, 1.0], (4, 5, 4000))  # five lineages in each of four populations
-    assert np.allclose(effective_lineages(kernels.mean(axis=1), ones), 5, rtol=0.1)
-    assert np.allclose(effective_lineages(kernels[:, 0], ones), 1)
+    assert np.allclose(effective_lineages(kernels.mean(axis=1), ones, 5), 5, rtol=0.1)
+    assert np.allclose(effective_lineages(kernels[:, 0], ones, 5), 1)
+    assert (effective_lineages(np.tile(kernels[0, 0], (4, 1)), ones, 9) == 9).all()  # one is right
+
+
+def test_lineages_are_no_more_than_members():
+    """Of a population less alike than those of different populations are."""
+    means = np.ones((4, 50))
+    means[3] = 0
+    assert effective_lineages(means, np.ones((4, 50)), 8).tolist() == [1, 1, 1, 8]
 
 
 def test_a_log_mean_of_few_has_no_bias_of_the_first_order():

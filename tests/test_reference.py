@@ -1,5 +1,6 @@
 """Whose interpolators the trained networks are compared with, where several samplers ran."""
 
+import numpy as np
 import pytest
 from test_results import cell, write_run
 
@@ -42,6 +43,26 @@ def test_volume_samplers_that_contradict_each_other_did_not_converge(tmp_path):
             told = cell(study, "verdict", **here)
             assert told.startswith(f"not converged: {rival} finds another {quantity}"), told
         assert cell(study, "advantage_converged", n=10, sampler="gd") == 0
+
+
+def test_each_two_of_three_volume_samplers_are_compared(tmp_path):
+    """One that contradicts the first is not spared by what another did to the first."""
+    numbers = {"test_accuracy": 0.5, "test_accuracy_stderr": 0.01} | VOLUME
+    volumes = {"rewl": -50.0, "population_annealing": -60.0, "joint": -40.0}
+    runs = [write_run(tmp_path, s, 10, 0, log_volume=v, **numbers) for s, v in volumes.items()]
+    study = aggregate(runs)
+    for sampler in volumes:
+        here = {"n": 10, "replicate": 0, "sampler": sampler}
+        assert cell(study, "converged", **here) == 0
+        for rival in volumes.keys() - {sampler}:
+            assert f"{rival} finds another ln V" in cell(study, "verdict", **here)
+
+
+def test_a_sampler_that_found_nothing_is_the_last_resort(tmp_path):
+    nothing = {"converged": False, "log_volume": np.nan, "test_accuracy": np.nan}
+    for annealing, chosen in (({"converged": False}, "population_annealing"), (nothing, "rewl")):
+        study = two_references(tmp_path, nothing, annealing)
+        assert cell(study, "reference", n=10, replicate=0) == chosen
 
 
 def test_volume_samplers_contradict_only_what_converged(tmp_path):

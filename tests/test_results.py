@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_runs import T2, T3, Z, accuracies, bounded, cell, trained, write_run
+from made_studies import networks
 
 from volumetry.errors import DataError
 from volumetry.results import seconds, statistics
@@ -136,6 +137,9 @@ def test_intervals_do_not_leave_the_range_of_what_they_are_about():
     assert inside["high"].values[0] < 1 and inside["low"].values[0] < 0.9
     np.testing.assert_allclose(inside["low"].values[1], 0.8)
     assert (inside["high"] - inside["mean"]).values[2] == pytest.approx(0.1, rel=0.03)
+    one_end = statistics.within(interval, 0.6, np.inf)
+    np.testing.assert_allclose(one_end["low"], [0.6, 0.8, 0.6])
+    np.testing.assert_allclose(one_end["high"], [1.3, 1.2, 0.6])
 
 
 def test_runs_without_an_accuracy_take_no_part_but_flag_the_mean(tmp_path):
@@ -404,6 +408,48 @@ def test_the_density_of_states_sums_to_all_weights(tmp_path):
     study = aggregate(tmp_path.glob("*.nc"))
     assert cell(study, "sum_rule", n=10, replicate=0, sampler="rewl") == pytest.approx(0, abs=1e-9)
     assert cell(study, "sum_rule", n=20, replicate=0, sampler="rewl") == pytest.approx(np.log(2))
+
+
+def with_tails(folder, replicate, tails, n=10, **numbers):
+    """Files of networks of gd and a joint that has their tail volumes."""
+    extra = {
+        "network_sampler": ("network", np.array(["gd"] * len(tails), object)),
+        "tail_log_volume": ("network", tails),
+        "tail_log_volume_stderr": ("network", [0.1] * len(tails)),
+        "hits_low": ("accuracy_bin", [0, 5]),
+        "log_p_given_fit": ("accuracy_bin", np.log([0.25, 0.75])),
+        "log_g_joint": (("A", "accuracy_bin"), np.full((n + 1, 2), 0.0)),
+    }
+    states = networks([0.5], [0.5], [0.5])
+    return [
+        write_run(folder, "gd", n, replicate, test_accuracy=0.5, extra=states),
+        write_run(folder, "joint", n, replicate, test_accuracy=0.4, extra=extra, **numbers),
+    ]
+
+
+def test_rareness_is_as_good_as_the_joint_that_measured_it(tmp_path):
+    for converged in (True, False):
+        files = with_tails(tmp_path, 0, [-3.0, -5.0], converged=converged)
+        files += accuracies(tmp_path, "rewl", {10: [0.4]})
+        for path in files:
+            given = {"parameters": '{"selection": "final"}', "n_test": 10}
+            netcdf.write(netcdf.read(path).assign_attrs(given), path)
+        by = aggregate(files)[["advantage_by", "advantage_by_converged"]]
+        by = by.sel(n=10, scale="rareness", protocol="final", sampler="gd").squeeze()
+        assert by["advantage_by"] == 4
+        assert by["advantage_by_converged"] == converged
+
+
+def test_a_network_out_of_reach_makes_its_rareness_unknown(tmp_path):
+    files = with_tails(tmp_path, 0, [-3.0, -np.inf]) + with_tails(tmp_path, 1, [-9.0, -8.0])
+    files += with_tails(tmp_path, 0, [-4.0], n=20) + with_tails(tmp_path, 1, [-5.0], n=20)
+    for path in files:
+        given = {"parameters": '{"selection": "final"}', "n_test": 10}
+        netcdf.write(netcdf.read(path).assign_attrs(given), path)
+    study = aggregate(files).sel(scale="rareness", protocol="final", sampler="gd").squeeze()
+    assert study["advantage_by"].sel(n=10).isnull()
+    assert study["advantage_by"].sel(n=20) == 4.5
+    assert study["advantage_trend"].isnull()
 
 
 def test_tail_volumes_of_trained_networks(tmp_path):

@@ -245,20 +245,23 @@ def effective_families(family: np.ndarray) -> float:
     return float(1 / (share**2).sum())
 
 
-def effective_lineages(means: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def effective_lineages(means: np.ndarray, squares: np.ndarray, members: int) -> np.ndarray:
     """Independent settings of a layer's weights that each population is worth: (P,).
 
     With q the mean product of the weights of two members, themselves included, q0 that of
     members of different populations, and s the mean square of a weight, (s - q0) / (q - q0): 1
     where all members have the same weights, and the number of members where they are no more alike
-    than strangers.
+    than strangers, or where all populations came to the same weights.
 
     Args:
         means, squares: (P, weights of the layer): mean over the members.
+        members: of each population.
     """
     overlap = means @ means.T / means.shape[1]
     populations = len(means)
     within = np.diag(overlap)
     between = (overlap.sum() - within.sum()) / max(1, populations * (populations - 1))
+    alike = np.maximum(within - between, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (squares.mean(axis=1) - between) / np.maximum(within - between, 0)
+        found = np.where(alike > 0, (squares.mean(axis=1) - between) / alike, members)
+    return found.clip(1, members)

@@ -108,15 +108,13 @@ def statistical_inefficiency(traces: np.ndarray) -> float:
 
     Returns:
         From 1 to the length of a chain; the latter if none ever moves, for then each tells one
-        thing.
+        thing, and with fewer than four samples.
     """
     chains, length = traces.shape[:2]
     x = (traces - traces.mean(axis=(0, 1))).reshape(chains, length, -1)
     variance = np.mean(x**2)
-    if variance == 0:
+    if variance == 0 or length < 4:  # so few samples cannot tell
         return float(length)
-    if length < 4:
-        return 1.0
     size = 1 << (2 * length - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(x, size, axis=1)) ** 2
     covariance = np.fft.irfft(spectrum.sum(axis=(0, 2)), size)[:length]

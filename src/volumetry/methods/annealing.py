@@ -287,4 +287,7 @@ def lineages(system: System, anneals: Sequence[Anneal]) -> np.ndarray:
     means = np.concatenate([each.means for each in anneals])
     squares = np.concatenate([each.squares for each in anneals])
     layers = [slice(s.first, s.first + s.size) for s in system.segments]
-    return np.array([effective_lineages(means[:, own], squares[:, own]) for own in layers]).T
+    members = anneals[0].family.shape[1]
+    return np.array(
+        [effective_lineages(means[:, own], squares[:, own], members) for own in layers]
+    ).T

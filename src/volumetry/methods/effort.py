@@ -18,8 +18,8 @@ from volumetry.methods.annealing import AnnealParameters
 ANNEALS_IN_VAIN = 2
 """After so many, what anneals did not find they will not find, nor will they differ less."""
 
-_MISSED = (GOAL_FOUND, LOSS_REACHED, NOTHING_MISSED, NOTHING_MISSED_BY_PLAIN)
-_LASTING = {rule.name for rule in (*_MISSED, NO_LAG)}
+_MISSED = {rule.name for rule in (NOTHING_MISSED, NOTHING_MISSED_BY_PLAIN)}
+_LASTING = {rule.name for rule in (GOAL_FOUND, LOSS_REACHED, NO_LAG)} | _MISSED
 """Criteria that more anneals do not help."""
 
 _SMALL = {rule.name for rule in (SPREAD, LINEAGES_OF_ONE)}
@@ -69,7 +69,10 @@ class Effort:
         """What follows if the criteria of these names are not met."""
         small = _SMALL.intersection(missed)
         grown = self.doublings == self.parameters.doublings
-        lost = _LASTING.intersection(missed) and self.done >= ANNEALS_IN_VAIN
+        lasting = _LASTING.intersection(missed)
+        if small and not grown:
+            lasting -= _MISSED  # what small populations pass by, larger ones may find
+        lost = lasting and self.done >= ANNEALS_IN_VAIN
         too_small = small and grown and self.alike >= ANNEALS_IN_VAIN
         if not missed or lost or too_small or self.done == self.parameters.max_anneals:
             return Next.END

@@ -157,8 +157,10 @@ def excess(log_volumes: np.ndarray, log_volume: float, stderr: float, wanted: fl
         wanted: what is smaller does not matter, nats.
     """
     more = float(log_mean(log_volumes)) - log_volume
-    if more <= wanted:
+    if not more > wanted:
         return 0.0
+    if np.isinf(more):  # an anneal that found nothing
+        return np.inf
     own = _MOST_ERROR
     if len(log_volumes) > 1:
         own = np.fmin(log_mean_stderr(log_volumes), own)

@@ -115,8 +115,8 @@ def run(
         error; over ``accuracy_bin``: ``log_p_given_fit``, ln Pr[bin | A = n], with its error, and
         ``hits_low``, the fewest correct test examples of the bin; over ``network``: the sampler,
         accuracy and ``tail_log_volume`` of every trained network that fits, with its error, -inf
-        where it was not reached; over ``way``: its ``tilt`` and the log-volume that it found; and
-        over ``way`` and ``layer``: ``lineages``.
+        where it was not reached, NaN without any fit; over ``way``: its ``tilt`` and the log-volume
+        that it found; and over ``way`` and ``layer``: ``lineages``.
     """
     system = Classification.over_accuracy(problem, parameters.bins)
     networks = _trained(problem, sources or {})
@@ -239,7 +239,8 @@ def _one_more(
 def tail_volumes(log_p: np.ndarray, hits: np.ndarray, width: int) -> np.ndarray:
     """ln Pr[at least that many test hits] from ln p over bins, (bins,), up to a constant.
 
-    Inside a bin the logarithm of the tail is interpolated.
+    Inside a bin the logarithm of the tail is interpolated; in the highest that was reached, of
+    whose upper end nothing is known, the tail is that of its lower end.
     """
     with np.errstate(invalid="ignore"):
         log_p = log_p - logsumexp(log_p)
@@ -273,7 +274,6 @@ def _agreement(view: _View, lower: Populations, upper: Populations) -> float:
     if not common.any():
         return 0.0
     own = [logsumexp(top[:, common], axis=1) for top in tops]
-    own = [values[np.isfinite(values)] for values in own]
     spread = (
         (log_mean(values), log_mean_stderr(values) * np.sqrt(len(values)), len(values))
         for values in own
@@ -292,7 +292,8 @@ def _judge(
     system = view.system
     n = len(system.problem.y_train)
     fits = np.isfinite(view.top(found.log_p)).any()
-    goal = GOAL_FOUND.judge(n if fits else np.nan, n)._replace(met=bool(fits))
+    highest = np.flatnonzero(np.isfinite(found.log_p))[-1] // view.bins
+    goal = GOAL_FOUND.judge(highest, n)
     if not fits:
         return [goal]
     alone = _each_alone(view, found)

@@ -224,7 +224,8 @@ def _result(
     n = system.grid.size - 1
     reached = bool(np.isfinite(log_p[n]))
     rule = LOSS_REACHED if system.of_losses else GOAL_FOUND
-    criteria = [rule.judge(bounds[-1][1], n)._replace(met=reached), *produced.criteria]
+    highest = np.flatnonzero(np.isfinite(log_p))[-1]
+    criteria = [rule.judge(highest, n), *produced.criteria]
     result = common_result(
         **_mean_score(system, production, reached),
         log_volume=log_p[n] if reached else np.nan,

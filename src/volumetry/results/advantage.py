@@ -72,15 +72,14 @@ def _add_selection(study: xr.Dataset) -> None:
 
 def _add_readings(study: xr.Dataset, random: xr.Dataset) -> None:
     """The advantage at every protocol on every scale, and its slope against ln n."""
-    converged = np.minimum(study["converged"], random["converged"])
-    values, stderr, df = (
+    values, stderr, df, flags = (
         xr.concat(parts, dim=xr.Variable("scale", list(SCALES)))
         for parts in zip(*(_on_scale(study, random, scale) for scale in SCALES))
     )
     about = "; ".join(f"{scale}: {meaning}" for scale, meaning in SCALES.items())
     study["scale"] = "scale", list(SCALES), {"long_name": about}
     quantity = "advantage by protocol and scale, paired by replicate"
-    flags = converged.where(values.notnull())
+    flags = flags.where(values.notnull())
     put_mean(study, "advantage_by", values, stderr, df, flags, quantity)
     parts = {end: study[f"advantage_by{part}"] for end, part in _ENDS.items()}
     bounded = statistics.within(xr.Dataset(parts), -1, 1)
@@ -99,20 +98,21 @@ def _add_readings(study: xr.Dataset, random: xr.Dataset) -> None:
 
 
 def _on_scale(study: xr.Dataset, random: xr.Dataset, scale: str) -> tuple[xr.DataArray, ...]:
-    """Advantage, its error and the degrees of freedom of that: a cell and protocol each."""
+    """Advantage, its error, the degrees of freedom of that, and whether both sides converged: a
+    cell and protocol each."""
     mine = [study[f"accuracy_at{part}"] for part in ("", "_stderr", "_df")]
     theirs = [random[f"test_accuracy{part}"] for part in ("", "_stderr", "_df")]
     if scale == "rareness":
         if "tail_log_volume" not in study:
-            unknown = xr.full_like(mine[0], np.nan)
-            return unknown, unknown, unknown
-        asked = study["protocol"] == study["reported_protocol"]
-        tail = -study["tail_log_volume"].where(asked)
-        return (
-            tail.transpose(*mine[0].dims),
-            study["tail_log_volume_stderr"].where(tail.notnull()).transpose(*mine[0].dims),
-            only(study, JOINT)["log_volume_df"].where(tail.notnull()).transpose(*mine[0].dims),
-        )
+            return (xr.full_like(mine[0], np.nan),) * 4
+        asked, joint = study["protocol"] == study["reported_protocol"], only(study, JOINT)
+        # Where a network was beyond what joint reached, its rareness is only known to be more.
+        unreached = np.isinf(study["tail_log_volume"]).any("replicate")
+        tail = -study["tail_log_volume"].where(asked & ~unreached)
+        both = np.minimum(study["converged"], joint["converged"])
+        rest = study["tail_log_volume_stderr"], joint["log_volume_df"], both
+        known = (each.where(tail.notnull()) for each in rest)
+        return tuple(each.transpose(*mine[0].dims) for each in (tail, *known))
     if scale == "log_error":
         # The smaller error is the better one: the sides change places.
         mine[:2], theirs[:2] = (
@@ -121,15 +121,16 @@ def _on_scale(study: xr.Dataset, random: xr.Dataset, scale: str) -> tuple[xr.Dat
         mine[2], theirs[2] = theirs[2], mine[2]
     pairs = [each for pair in zip(mine, theirs) for each in pair]
     dims = study["accuracy_at"].dims
-    return tuple(each.transpose(*dims) for each in statistics.difference(*pairs))
+    both = np.minimum(study["converged"], random["converged"])
+    both = both.broadcast_like(study["accuracy_at"])
+    return tuple(each.transpose(*dims) for each in (*statistics.difference(*pairs), both))
 
 
 def _add_after_fit(study: xr.Dataset, random: xr.Dataset) -> None:
     """What the epochs after the first fit add."""
-    mine = [study["accuracy_after_fit"], study["accuracy_after_fit_stderr"]]
+    mine = [study[f"accuracy_after_fit{part}"] for part in ("", "_stderr", "_df")]
     theirs = [random[f"test_accuracy{part}"] for part in ("", "_stderr", "_df")]
-    df = (study["n_fitted"] - 1).where(mine[0].notnull())
-    pairs = [each for pair in zip([*mine, df], theirs) for each in pair]
+    pairs = [each for pair in zip(mine, theirs) for each in pair]
     advantage, stderr, df = statistics.difference(*pairs)
     converged = np.minimum(study["converged"], random["converged"]).where(advantage.notnull())
     quantity = "advantage so many epochs after the first fit of a network, paired by replicate"

@@ -27,12 +27,15 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
     most = max(len(each["accuracy"]) for each in found.values())
     shape = [study.sizes[dim] for dim in DIMS]
     accuracy = np.full((*shape, most, len(SELECTIONS)), np.nan)
-    after = np.full((2, *shape, len(epochs)), np.nan)
+    after = np.full((3, *shape, len(epochs)), np.nan)
     for cell, each in found.items():
         at = tuple(place[dim][value] for dim, value in zip(DIMS, cell))
         accuracy[at][: len(each["accuracy"])] = each["accuracy"]
         looks = np.searchsorted(epochs, each["epochs"])
-        after[0][at][looks], after[1][at][looks] = _mean_over_networks(each["after_fit"])
+        known = np.isfinite(each["after_fit"]).sum(axis=0)
+        looked = *_mean_over_networks(each["after_fit"]), np.where(known > 0, known - 1.0, np.nan)
+        for part, values in zip(after, looked):
+            part[at][looks] = values
     study["protocol"] = "protocol", list(SELECTIONS), {"long_name": PROTOCOL}
     about = {"long_name": "epochs since the first fit of a network", "units": "1"}
     study["epochs_after_fit"] = "epochs_after_fit", epochs, about
@@ -52,9 +55,12 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
         study,
         "accuracy_after_fit",
         (*DIMS, "epochs_after_fit"),
-        after,
+        after[:2],
         "test accuracy of trained networks so many epochs after their first fit",
     )
+    df = xr.DataArray(after[2], dims=(*DIMS, "epochs_after_fit"))
+    about = "degrees of freedom of the standard error of accuracy_after_fit"
+    put(study, "accuracy_after_fit_df", df, about)
 
 
 def _put_mean(study: xr.Dataset, name: str, dims: tuple, values, quantity: str) -> None:

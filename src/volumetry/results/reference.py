@@ -5,6 +5,8 @@ that converged, and still contradict each other, did not converge: one of them i
 knows which.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -41,13 +43,15 @@ def choose_reference(study: xr.Dataset) -> None:
     Where two contradict each other, ``converged`` and ``verdict`` of both say so afterwards.
     """
     present = [sampler for sampler in REFERENCES if sampler in study["sampler"].values]
-    for pair in combinations(present, 2):
-        _judge_agreement(study, pair)
+    _judge_agreement(study, present)
     chosen = np.full([study.sizes[dim] for dim in DIMS[:4]], "", object)
-    for least in (1, 0):  # one that did not converge is better than none
+    scores = [study[name] for name in ("test_accuracy", "test_loss") if name in study]
+    known = sum(score.notnull() for score in scores) > 0
+    # One that did not converge is better than none, and one that found nothing the last.
+    for usable in (known & (study["converged"] == 1), known, study["converged"].notnull()):
         for sampler in present:
-            usable = study["converged"].sel(sampler=sampler) >= least
-            chosen[(chosen == "") & usable.values] = sampler
+            mine = usable.sel(sampler=sampler).transpose(*DIMS[:4])
+            chosen[(chosen == "") & mine.values] = sampler
     name = "sampler whose interpolators the others are compared with"
     study["reference"] = DIMS[:4], chosen, {"long_name": name}
 
@@ -61,25 +65,26 @@ def _numbers(study: xr.Dataset) -> xr.Dataset:
     return study[[*CELL_VARIABLES, *(name for name in OF_LOSS if name in study)]]
 
 
-def _judge_agreement(study: xr.Dataset, pair: tuple[str, str]) -> None:
-    """Take back that two samplers converged, where they contradict each other."""
-    both = (study["converged"].sel(sampler=list(pair)) == 1).all("sampler")
+def _judge_agreement(study: xr.Dataset, present: Sequence[str]) -> None:
+    """Take back that samplers converged, where two of them contradict each other."""
     compared = {"ln V": "log_volume", "accuracy": "test_accuracy", "loss": "test_loss"}
-    scores = {
-        quantity: disagreement(study, pair, variable).transpose(*DIMS[:4])
-        for quantity, variable in compared.items()
-        if variable in study
-    }
-    samplers = list(study["sampler"].values)
-    for cell in zip(*np.nonzero(both.transpose(*DIMS[:4]).values)):
-        for own, rival in (pair, pair[::-1]):
-            criteria = [
-                SAMPLERS_AGREE.judge(
-                    2 * stats.norm.sf(abs(score.values[cell])), quantity=quantity, rival=rival
-                )
-                for quantity, score in scores.items()
-            ]
-            if complaints(criteria):
-                at = (*cell, samplers.index(own))
-                study["converged"].values[at] = 0
-                study["verdict"].values[at] = verdict(criteria)
+    converged = (study["converged"] == 1).transpose(*DIMS)
+    samplers, said = list(study["sampler"].values), defaultdict(list)
+    for pair in combinations(present, 2):
+        scores = {
+            quantity: disagreement(study, pair, variable).transpose(*DIMS[:4])
+            for quantity, variable in compared.items()
+            if variable in study
+        }
+        for cell in zip(*np.nonzero(converged.sel(sampler=list(pair)).all("sampler").values)):
+            for own, rival in (pair, pair[::-1]):
+                said[*cell, samplers.index(own)] += [
+                    SAMPLERS_AGREE.judge(
+                        2 * stats.norm.sf(abs(score.values[cell])), quantity=quantity, rival=rival
+                    )
+                    for quantity, score in scores.items()
+                ]
+    for at, criteria in said.items():
+        if complaints(criteria):
+            study["converged"].values[at] = 0
+            study["verdict"].values[at] = verdict(criteria)

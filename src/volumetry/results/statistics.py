@@ -46,10 +46,14 @@ def within(interval: xr.Dataset, low: float, high: float) -> xr.Dataset:
     whose derivative is 1 / (u (1 - u)): nearly the same in the middle, lopsided near an end. A mean
     at an end has no logit; its interval is cut off there.
 
+    A range with one end alone cuts it off there, too.
+
     Args:
         interval: as ``replicate_interval`` returns it.
         low, high: the range, in the units of the values.
     """
+    if np.isinf(high - low):
+        return interval.assign({end: interval[end].clip(low, high) for end in ("low", "high")})
     mean, half = interval["mean"], interval["high"] - interval["mean"]
     place = (mean - low) / (high - low)
     inside = (place > 0) & (place < 1)

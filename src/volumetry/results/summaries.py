@@ -36,7 +36,7 @@ def _add_means(study: xr.Dataset) -> None:
     censored = study["log_volume_upper"].notnull().any("replicate")
     for name, quantity, units, bounds in (
         ("test_accuracy", "test accuracy at A = n", "1", (0, 1)),
-        ("log_volume", "log-volume", "nat", None),
+        ("log_volume", "log-volume", "nat", (-np.inf, 0)),
     ):
         value = study[name].where(~censored) if name == "log_volume" else study[name]
         errors = study[f"{name}_stderr"], study[f"{name}_df"]
@@ -61,8 +61,9 @@ def _add_mean_loss(study: xr.Dataset) -> None:
     both = study["converged"].where(random["converged"] == 1, random["converged"])
     about = "generalisation loss of the reference over that of a trained sampler"
     put_mean(study, "test_loss_factor", change, unknown, unknown, both.transpose(*loss.dims), about)
-    # The trend: from the first architecture that a dataset has to the last, matrix by matrix.
+    # The trend: from the first architecture of the study to the last, matrix by matrix.
     change = np.log(loss.isel(architecture=-1)) - np.log(loss.isel(architecture=0))
+    change = change.where(study.sizes["architecture"] > 1)
     unknown = xr.full_like(change, np.nan)
     both = study["converged"].isel(architecture=[0, -1]).min("architecture")
     about = "generalisation loss with the last architecture over that with the first"
@@ -85,14 +86,15 @@ def _add_slope(study: xr.Dataset) -> None:
     put(study, "log_volume_slope_stderr", stderr, f"standard error of {quantity}", "nat")
     start = "the smaller n of log_volume_slope"
     put(study, "log_volume_slope_start", slope["start"], start)
-    put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, "nat")
+    positive = "nat", (0, np.inf)
+    put_mean(study, "log_volume_slope_mean", value, stderr, *rest, quantity, *positive)
 
     quantity = "-ln of the test accuracy of the reference"
     value, stderr = statistics.minus_log(random["test_accuracy"], random["test_accuracy_stderr"])
     rest = random["test_accuracy_df"], random["converged"]
     put(study, "minus_log_accuracy", value, quantity, "nat")
     put(study, "minus_log_accuracy_stderr", stderr, f"standard error of {quantity}", "nat")
-    put_mean(study, "minus_log_accuracy_mean", value, stderr, *rest, quantity, "nat")
+    put_mean(study, "minus_log_accuracy_mean", value, stderr, *rest, quantity, *positive)
     _add_slope_side(study, slope, value)
 
 
@@ -165,11 +167,13 @@ def _add_bound(study: xr.Dataset) -> None:
     bound = statistics.gibbs_error_bound(log_volume, study["n"])
     stderr, df = (1 - bound) * random["log_volume_stderr"] / study["n"], random["log_volume_df"]
     quantity = f"upper bound ({CONFIDENCE:.0%}) on the error of the random interpolator"
-    put_mean(study, "error_bound", bound, stderr, df, random["converged"], quantity)
+    rest = random["converged"], quantity, "1", (0, 1)
+    put_mean(study, "error_bound", bound, stderr, df, *rest)
     error = 1 - (1 - noise) * random["test_accuracy"] - noise / classes
     stderr, df = (1 - noise) * random["test_accuracy_stderr"], random["test_accuracy_df"]
     quantity = "error of the random interpolator on labels as noisy as those of the training set"
-    put_mean(study, "gibbs_error", error, stderr, df, random["converged"], quantity)
+    rest = random["converged"], quantity, "1", (0, 1)
+    put_mean(study, "gibbs_error", error, stderr, df, *rest)
 
 
 def _add_typical(study: xr.Dataset) -> None:
@@ -178,7 +182,7 @@ def _add_typical(study: xr.Dataset) -> None:
     n, good = study["n"], random["converged"]
     value, stderr = -random["log_volume"] / n, random["log_volume_stderr"] / n
     quantity = "-ln V / n of the reference"
-    rest = random["log_volume_df"], good, quantity, "nat"
+    rest = random["log_volume_df"], good, quantity, "nat", (0, np.inf)
     put_mean(study, "nats_per_example", value, stderr, *rest)
     errors = random["test_accuracy_stderr"], random["test_accuracy_df"]
     rest = good, "test accuracy of the reference", "1", (0, 1)
