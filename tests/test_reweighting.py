@@ -176,9 +176,8 @@ def test_statistical_inefficiency_of_an_autoregression(rho):
 def test_statistical_inefficiency_is_between_one_and_the_length():
     assert statistical_inefficiency(np.tile([0.0, 1.0], (2, 50))) == 1  # alternating
     assert statistical_inefficiency(np.full((3, 100), 7.0)) == 100  # never moved
-    assert statistical_inefficiency(np.array([[0.0, 1.0, 0.0]])) == 3  # too few to tell
     assert statistical_inefficiency(np.repeat([[0.0], [1.0]], 100, axis=1)) == 100
-    assert statistical_inefficiency(np.array([[1.0, 2.0, 1.0]])) == 1
+    assert statistical_inefficiency(np.array([[1.0, 2.0, 1.0]])) == 3  # too few to tell
 
 
 def test_chains_that_disagree_are_slow():
