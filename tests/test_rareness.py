@@ -19,9 +19,9 @@ def with_tails(folder, replicate, tails, n=10, **numbers):
         "log_p_given_fit": ("accuracy_bin", np.log([0.25, 0.75])),
         "log_g_joint": (("A", "accuracy_bin"), np.full((n + 1, 2), 0.0)),
     }
-    states = networks([0.5], [0.5], [0.5])
+    given = {"extra": networks([0.5], [0.5], [0.5]), "parameters": {"selection": "final"}}
     return [
-        write_run(folder, "gd", n, replicate, test_accuracy=0.5, extra=states),
+        write_run(folder, "gd", n, replicate, test_accuracy=0.5, **given),
         write_run(folder, "joint", n, replicate, test_accuracy=0.4, extra=extra, **numbers),
     ]
 
@@ -30,9 +30,6 @@ def test_rareness_is_as_good_as_the_joint_that_measured_it(tmp_path):
     for converged in (True, False):
         files = with_tails(tmp_path, 0, [-3.0, -5.0], converged=converged)
         files += accuracies(tmp_path, "rewl", {10: [0.4]})
-        for path in files:
-            given = {"parameters": '{"selection": "final"}', "n_test": 10}
-            netcdf.write(netcdf.read(path).assign_attrs(given), path)
         by = aggregate(files)[["advantage_by", "advantage_by_converged"]]
         by = by.sel(n=10, scale="rareness", protocol="final", sampler="gd").squeeze()
         assert by["advantage_by"] == 4
@@ -42,9 +39,6 @@ def test_rareness_is_as_good_as_the_joint_that_measured_it(tmp_path):
 def test_a_network_out_of_reach_makes_its_rareness_unknown(tmp_path):
     files = with_tails(tmp_path, 0, [-3.0, -np.inf]) + with_tails(tmp_path, 1, [-9.0, -8.0])
     files += with_tails(tmp_path, 0, [-4.0], n=20) + with_tails(tmp_path, 1, [-5.0], n=20)
-    for path in files:
-        given = {"parameters": '{"selection": "final"}', "n_test": 10}
-        netcdf.write(netcdf.read(path).assign_attrs(given), path)
     study = aggregate(files).sel(scale="rareness", protocol="final", sampler="gd").squeeze()
     assert study["advantage_by"].sel(n=10).isnull()
     assert study["advantage_by"].sel(n=20) == 4.5

@@ -18,8 +18,10 @@ from volumetry.methods.annealing import AnnealParameters
 ANNEALS_IN_VAIN = 2
 """After so many, what anneals did not find they will not find, nor will they differ less."""
 
-_MISSED = {rule.name for rule in (NOTHING_MISSED, NOTHING_MISSED_BY_PLAIN)}
-_LASTING = {rule.name for rule in (GOAL_FOUND, LOSS_REACHED, NO_LAG)} | _MISSED
+_PASSED_BY = {rule.name for rule in (NOTHING_MISSED, NOTHING_MISSED_BY_PLAIN)}
+"""Criteria about volume that small populations may pass by, and larger ones find."""
+
+_LASTING = {rule.name for rule in (GOAL_FOUND, LOSS_REACHED, NO_LAG)} | _PASSED_BY
 """Criteria that more anneals do not help."""
 
 _SMALL = {rule.name for rule in (SPREAD, LINEAGES_OF_ONE)}
@@ -68,12 +70,10 @@ class Effort:
     def follows(self, missed: Collection[str]) -> Next:
         """What follows if the criteria of these names are not met."""
         small = _SMALL.intersection(missed)
-        grown = self.doublings == self.parameters.doublings
-        lasting = _LASTING.intersection(missed)
-        if small and not grown:
-            lasting -= _MISSED  # what small populations pass by, larger ones may find
+        grows = small and self.doublings < self.parameters.doublings
+        lasting = _LASTING.intersection(missed) - (_PASSED_BY if grows else set())
         lost = lasting and self.done >= ANNEALS_IN_VAIN
-        too_small = small and grown and self.alike >= ANNEALS_IN_VAIN
+        too_small = small and not grows and self.alike >= ANNEALS_IN_VAIN
         if not missed or lost or too_small or self.done == self.parameters.max_anneals:
             return Next.END
-        return Next.LARGER if small and not grown else Next.MORE
+        return Next.LARGER if grows else Next.MORE

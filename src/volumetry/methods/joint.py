@@ -291,10 +291,9 @@ def _judge(
     """What a run has to show to count as converged."""
     system = view.system
     n = len(system.problem.y_train)
-    fits = np.isfinite(view.top(found.log_p)).any()
     highest = np.flatnonzero(np.isfinite(found.log_p))[-1] // view.bins
     goal = GOAL_FOUND.judge(highest, n)
-    if not fits:
+    if not goal.met:
         return [goal]
     alone = _each_alone(view, found)
     plain, tilted = alone[0], alone[1:]

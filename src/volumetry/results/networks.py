@@ -32,9 +32,7 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
         at = tuple(place[dim][value] for dim, value in zip(DIMS, cell))
         accuracy[at][: len(each["accuracy"])] = each["accuracy"]
         looks = np.searchsorted(epochs, each["epochs"])
-        known = np.isfinite(each["after_fit"]).sum(axis=0)
-        looked = *_mean_over_networks(each["after_fit"]), np.where(known > 0, known - 1.0, np.nan)
-        for part, values in zip(after, looked):
+        for part, values in zip(after, _mean_over_networks(each["after_fit"])):
             part[at][looks] = values
     study["protocol"] = "protocol", list(SELECTIONS), {"long_name": PROTOCOL}
     about = {"long_name": "epochs since the first fit of a network", "units": "1"}
@@ -48,25 +46,20 @@ def add_networks(study: xr.Dataset, runs: Mapping[tuple, Mapping], place: Mappin
         _mean_over_networks(np.moveaxis(accuracy, -2, 0)),
         "test accuracy of trained networks at a protocol",
     )
-    known = study["network_accuracy"].notnull().sum("network")
-    about = "degrees of freedom of the standard error of accuracy_at"
-    put(study, "accuracy_at_df", (known - 1.0).where(known > 0), about)
     _put_mean(
         study,
         "accuracy_after_fit",
         (*DIMS, "epochs_after_fit"),
-        after[:2],
+        after,
         "test accuracy of trained networks so many epochs after their first fit",
     )
-    df = xr.DataArray(after[2], dims=(*DIMS, "epochs_after_fit"))
-    about = "degrees of freedom of the standard error of accuracy_after_fit"
-    put(study, "accuracy_after_fit_df", df, about)
 
 
 def _put_mean(study: xr.Dataset, name: str, dims: tuple, values, quantity: str) -> None:
-    mean, error = (xr.DataArray(each, dims=dims) for each in values)
+    mean, error, df = (xr.DataArray(each, dims=dims) for each in values)
     put(study, name, mean, f"{quantity}, mean")
     put(study, f"{name}_stderr", error, f"standard error of {quantity}")
+    put(study, f"{name}_df", df, f"degrees of freedom of the standard error of {name}")
 
 
 def _of_references(
@@ -130,14 +123,16 @@ def add_interpolators(study: xr.Dataset, runs: Mapping[tuple, Mapping]) -> None:
         put(study, "network_rank", xr.DataArray(rank, dims=over), about)
 
 
-def _mean_over_networks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the first axis of what is known, and its standard error, NaN below two."""
+def _mean_over_networks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the first axis of what is known, its standard error, NaN below two, and the degrees
+    of freedom of that."""
     known = (~np.isnan(values)).sum(axis=0)
     total = np.nansum(values, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total / known
         variance = np.nansum((values - mean) ** 2, axis=0) / (known - 1)
-        return mean, np.where(known > 1, np.sqrt(variance / known), np.nan)
+        error = np.where(known > 1, np.sqrt(variance / known), np.nan)
+    return mean, error, np.where(known > 0, known - 1.0, np.nan)
 
 
 def _at_least(scores: np.ndarray, shares: np.ndarray, wanted: np.ndarray) -> np.ndarray:
